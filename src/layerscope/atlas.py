@@ -1,0 +1,136 @@
+"""One map per layer, trained through the depth so that the same place means the same kind of input at every layer."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+
+from layerscope.layers import Layer
+from layerscope.progress import bar
+from layerscope.recording import Recording
+from layerscope.som import Grid, Map, initial_plane, smoothed_means, train
+from layerscope.store import load_header, load_json, load_tensors, save_json, save_tensors
+from layerscope.types import Units, Vectors
+
+SCHEMA = 1
+Scaling = Literal["own", "standard"]
+
+EPOCHS = 20
+ALIGNED_EPOCHS = 12
+END_RADIUS = 0.6
+ALIGNED_RADIUS = 2.0
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """One map per layer and reduction, all on one grid."""
+
+    maps: Mapping[Layer, Map]
+    """In the order of the recording that it was fitted on."""
+
+    @property
+    def grid(self) -> Grid:
+        """The lattice that all maps share."""
+        return next(iter(self.maps.values())).grid
+
+
+def fit_atlas(
+    recording: Recording,
+    grid: Grid,
+    *,
+    align: bool = True,
+    scaling: Scaling = "own",
+    seed: int = 0,
+    show_progress: bool = True,
+) -> Atlas:
+    """A map for every layer of a recording.
+
+    Under each reduction the first layer starts on its principal plane. With `align`, each further layer starts from
+    the neighbourhood-smoothed means of its own vectors over the samples of each unit of the layer before, and trains
+    with a small radius; without, every layer starts on its own principal plane.
+
+    Args:
+        recording: what the layers say; the atlas should be measured on another one.
+        grid: the lattice, the same for all layers.
+        align: whether maps follow one another.
+        scaling: `own` keeps each layer's scale; `standard` divides each feature by its standard deviation.
+        seed: of the principal plane's random directions.
+        show_progress: whether to draw a progress bar.
+
+    Raises:
+        ValueError: if there are fewer samples than units, or the scaling is not known.
+    """
+    if len(recording) < len(grid):
+        raise ValueError(
+            f"A map of {grid.rows} x {grid.columns} = {len(grid)} units needs at least as many samples to be fitted; "
+            f"got {len(recording)}. Give more data or a smaller `grid`."
+        )
+    if scaling not in get_args(Scaling):
+        raise ValueError(f"`scaling` must be one of {', '.join(get_args(Scaling))}; got {scaling!r}.")
+    maps: dict[Layer, Map] = {}
+    with bar("training maps", len(recording.layers), show=show_progress) as progress:
+        for reduction in recording.reductions:
+            before: Units | None = None
+            for layer in recording.depth(reduction):
+                vectors = recording.vectors(layer)
+                maps[layer] = _fit(vectors, grid, scaling, before if align else None, seed)
+                before = maps[layer].best(vectors).unit
+                progress.advance()
+    return Atlas(maps)
+
+
+def _fit(vectors: Vectors, grid: Grid, scaling: Scaling, before: Units | None, seed: int) -> Map:
+    """A layer's map; `before` are the samples' units on the map to follow, if any."""
+    offset = vectors.double().mean(0)
+    scale = torch.ones_like(offset)
+    if scaling == "standard":
+        deviations = (vectors.double() - offset).square().mean(0).sqrt()
+        scale = torch.where(deviations > 0, deviations, scale)
+    centred = ((vectors - offset) / scale).float()
+    if before is None:
+        initial = initial_plane(centred, grid, seed=seed)
+        radii = _falling(max(grid.rows, grid.columns) / 2, EPOCHS)
+    else:
+        initial = smoothed_means(centred, before, grid, 1.0)
+        radii = _falling(ALIGNED_RADIUS, ALIGNED_EPOCHS)
+    prototypes, history = train(centred, grid, initial, radii)
+    return Map(grid, prototypes, offset.float(), scale.float(), history)
+
+
+def _falling(start: float, epochs: int) -> list[float]:
+    """Radii from `start` down to the end radius, each the same fraction of the one before."""
+    return [start * (END_RADIUS / start) ** (epoch / (epochs - 1)) for epoch in range(epochs)]
+
+
+def save_atlas(atlas: Atlas, folder: Path | str) -> None:
+    """Write one safetensors file per layer and, last, the list of layers."""
+    folder = Path(folder)
+    for layer, fitted in atlas.maps.items():
+        tensors = {"prototypes": fitted.prototypes, "offset": fitted.offset, "scale": fitted.scale}
+        save_tensors(folder / _file(layer), tensors, {"grid": asdict(fitted.grid), "history": fitted.history})
+    layers = [{"name": layer.name, "reduction": layer.reduction, "file": _file(layer)} for layer in atlas.maps]
+    save_json(folder / "atlas.json", {"schema": SCHEMA, "layers": layers})
+
+
+def load_atlas(folder: Path | str) -> Atlas:
+    """An atlas that `save_atlas` wrote.
+
+    Raises:
+        FileNotFoundError: if there is none in `folder`.
+        CorruptFileError: if a file is not what was written; names it.
+    """
+    folder = Path(folder)
+    maps = {}
+    for entry in load_json(folder / "atlas.json")["layers"]:
+        header, tensors = load_header(folder / entry["file"]), load_tensors(folder / entry["file"])
+        maps[Layer(entry["name"], entry["reduction"])] = Map(
+            grid=Grid(**header["grid"]), history=tuple(header["history"]), **tensors
+        )
+    return Atlas(maps)
+
+
+def _file(layer: Layer) -> str:
+    """`sketch-512/blocks.0.safetensors`: a colon is no part of a file name everywhere."""
+    return f"{layer.reduction.replace(':', '-')}/{layer.name}.safetensors"

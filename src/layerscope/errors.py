@@ -1,0 +1,21 @@
+"""Failures that a caller would want to catch by name. Wrong arguments raise the builtins."""
+
+
+class LayerscopeError(Exception):
+    """Something about the network, the data or the run folder that stops a run. Nothing written is lost."""
+
+
+class NonFiniteError(LayerscopeError):
+    """A layer put out NaN or infinity."""
+
+
+class RunMismatchError(LayerscopeError):
+    """The run folder was made with other options, another network or other data."""
+
+
+class CorruptFileError(LayerscopeError):
+    """A file of the run folder is not what was written there."""
+
+
+class StorageError(LayerscopeError, OSError):
+    """The disk is full, or the folder can't be written."""

@@ -1,0 +1,295 @@
+"""Figures to publish: each draws on an Axes, its own unless one is given, and returns it.
+
+Depth runs to the right in all of them, one step per layer, so that they can stand under one another. Everything drawn
+is read from the results table and the code tables of a run.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import hsv_to_rgb, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from layerscope.recording import Recording
+from layerscope.results import MEASURES, select
+from layerscope.som import Grid
+from layerscope.summary import attack_pairs, layer_of_departure
+
+INK, NULL, ATTACK, NOISE, EMPTY = "#111827", "#9ca3af", "#dc2626", "#6b7280", "#f1f3f5"
+CLASSES = (
+    "#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377", "#bbbbbb", "#dd8833", "#7755bb", "#885544",
+)  # fmt: skip
+STEP = 1.3
+"""Inches from layer to layer."""
+MAP = 0.88
+"""Width of a map, in steps."""
+STYLE: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.size": 9.0,
+    "text.parse_math": False,  # the name of a layer or class may hold a dollar sign
+    "svg.fonttype": "none",
+    "svg.hashsalt": "layerscope",  # the same figure has the same bytes
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+Array = NDArray[np.float64]
+
+
+class Run(Protocol):
+    """What the figures need of a run."""
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """The table of `results.parquet`."""
+        ...
+
+    @property
+    def codes(self) -> Mapping[str, pd.DataFrame]:
+        """Code tables by condition."""
+        ...
+
+    @property
+    def recordings(self) -> Mapping[str, Recording]:
+        """Recordings by condition."""
+        ...
+
+    @property
+    def grid(self) -> Grid:
+        """The lattice of the maps."""
+        ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One per class."""
+        ...
+
+
+def telescope(
+    run: Run, measure: str = "label_information", *, reduction: str = "mean", axes: Axes | None = None
+) -> Axes:
+    """A measure over depth with its 95 % interval, and the bands of its nulls: untrained weights, shuffled labels.
+
+    Raises:
+        ValueError: if the run holds no such measure under that reduction.
+    """
+    rows = select(run.results, measure=measure, reduction=reduction, condition="clean")
+    if rows.empty:
+        known = run.results.loc[run.results["condition"] == "clean", ["measure", "reduction"]].drop_duplicates()
+        told = ", ".join(f"{m} under {r}" for m, r in known.itertuples(index=False) if r)
+        raise ValueError(f"The run holds no {measure!r} under {reduction!r}; it holds {told}.")
+    with mpl.rc_context(STYLE):
+        axes = axes or _own_axes(len(rows))
+        for condition, label, style in (("shuffled", "labels shuffled", ":"), ("untrained", "same network, untrained", "--")):
+            null = select(run.results, measure=measure, reduction=reduction, condition=condition)
+            if len(null):
+                _line(axes, null, label, color=NULL, style=style, marker="")
+        _line(axes, rows, "trained", color=INK)
+        axes.set_title(f"{MEASURES[measure].title}, under {reduction}", loc="left", fontsize=9, fontweight="bold")
+        axes.set_ylabel(MEASURES[measure].unit)
+        if rows["high"].max() <= 1.05:
+            axes.set_ylim(min(0.0, float(rows["low"].min())), 1.0)
+        else:
+            axes.set_ylim(bottom=0)
+        axes.legend(frameon=False, fontsize=8, loc="best")
+        _depth_axis(axes, list(rows["layer"]))
+    return axes
+
+
+def flow(run: Run, measure: str = "flip_rate", *, reduction: str = "mean", axes: Axes | None = None) -> Axes:
+    """What each perturbation does over depth: attacks in red, noise in grey; the layer of departure is marked.
+
+    Raises:
+        ValueError: if the run holds no such measure under that reduction.
+    """
+    rows = run.results[(run.results["measure"] == measure) & (run.results["reduction"] == reduction)]
+    if rows.empty:
+        raise ValueError(f"The run holds no {measure!r} under {reduction!r}; make one with an attack.")
+    with mpl.rc_context(STYLE):
+        conditions = list(rows["condition"].unique())
+        layers = list(select(rows, condition=conditions[0])["layer"])
+        axes = axes or _own_axes(len(layers))
+        for condition in conditions:
+            color = NOISE if condition.startswith("noise:") else ATTACK
+            _line(axes, select(rows, condition=condition), condition, color=color)
+        for attack, control in attack_pairs(run.results) if measure == "flip_rate" else ():
+            layer = layer_of_departure(run.results, reduction, attack, control)
+            if layer is not None:
+                axes.axvline(layers.index(layer), color=ATTACK, linestyle=":", linewidth=1)
+                axes.annotate(
+                    "attack parts from noise here", (layers.index(layer) + 0.06, 0.03), fontsize=8, color=INK
+                )
+        axes.set_title(f"{MEASURES[measure].title}, under {reduction}", loc="left", fontsize=9, fontweight="bold")
+        axes.set_ylabel(MEASURES[measure].unit)
+        axes.set_ylim(0, 1.03 if MEASURES[measure].unit == "share" else None)
+        axes.legend(frameon=False, fontsize=8, loc="best")
+        _depth_axis(axes, layers)
+    return axes
+
+
+def maps(
+    run: Run, *, reduction: str = "mean", sample: int | None = None, axes: Axes | None = None
+) -> Axes:
+    """Every layer's map in a row: a unit's colour is its commonest class, pale where classes mix.
+
+    Args:
+        run: the run. Without labels, the network's predictions are the classes.
+        reduction: whose maps.
+        sample: id of a sample whose path is drawn: clean in black, under the run's first attack in red.
+        axes: where to draw; one step per layer, maps 0.88 steps wide.
+    """
+    recording = run.recordings["clean"]
+    depth = recording.depth(reduction)
+    classes = recording.predictions if recording.labels is None else recording.labels
+    with mpl.rc_context(STYLE):
+        axes = axes or _own_axes(len(depth), height=STEP * 1.1)
+        places, outline, size = _places(run.grid)
+        polygons, colours = [], []
+        for index, layer in enumerate(depth):
+            codes = run.codes["clean"][f"code:{layer}"].to_numpy()
+            counts = np.zeros((len(run.grid), int(classes.max()) + 1))
+            np.add.at(counts, (codes, classes.numpy()), 1)
+            colours += list(_mix(counts, _palette(max(len(run.class_names), counts.shape[1]))))
+            polygons += list(places[:, None] + outline[None] + (index, 0))
+        axes.add_collection(PolyCollection(polygons, facecolors=colours, edgecolors="white", linewidths=0.3))
+        if sample is not None:
+            for condition, colour, style in _paths(run):
+                units = [_code(run, condition, sample, f"code:{layer}") for layer in depth]
+                path = places[units] + np.column_stack([np.arange(len(units)), np.zeros(len(units))])
+                axes.plot(*path.T, style, color=colour, marker="o", markersize=4, linewidth=1.4, label=condition)
+            axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.02), ncols=2)
+        axes.set_ylim(-size / 2 - 0.02, size / 2 + 0.02)
+        axes.set_aspect("equal", adjustable="box")
+        _depth_axis(axes, [layer.name for layer in depth])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+        axes.set_title(
+            f"Maps under {reduction}: a cell is a code, its colour the commonest class, pale where classes mix",
+            loc="left", fontsize=9, fontweight="bold",
+        )  # fmt: skip
+    return axes
+
+
+def class_legend(run: Run, axes: Axes) -> Axes:
+    """The colours of the classes, as a line of its own."""
+    names = run.class_names
+    handles = [Patch(color=colour, label=name) for colour, name in zip(_palette(len(names)), names, strict=True)]
+    with mpl.rc_context(STYLE):
+        axes.legend(handles=handles, frameon=False, ncols=min(len(names), 10), loc="center left", fontsize=8)
+        axes.set_axis_off()
+    return axes
+
+
+def depth(run: Run, *, reduction: str = "mean", sample: int | None = None) -> Figure:
+    """Telescope, maps and flow under one another on one depth axis: what a run found, in one picture."""
+    recording = run.recordings["clean"]
+    count = len(recording.depth(reduction))
+    has = set(run.results.loc[run.results["reduction"] == reduction, "measure"])
+    panels: list[tuple[str, float]] = [
+        (name, 1.5) for name in ("label_information", "participation_ratio") if name in has
+    ]
+    panels += [("maps", STEP * MAP * 1.05), ("classes", 0.45)]
+    panels += [(name, 1.5) for name in ("flip_rate", "shift_over_gap") if name in has]
+    left, right, gap = 0.75, 0.15, 0.55
+    width = left + right + STEP * count
+    height = sum(tall + gap for _, tall in panels) + 0.1
+    figure = Figure(figsize=(width, height))
+    top = height
+    for name, tall in panels:
+        top -= tall + gap if name != "classes" else tall + 0.2
+        axes = figure.add_axes((left / width, top / height, STEP * count / width, tall / height))
+        if name == "maps":
+            maps(run, reduction=reduction, sample=sample, axes=axes)
+        elif name == "classes":
+            class_legend(run, axes)
+            top -= 0.1
+        elif name in ("flip_rate", "shift_over_gap"):
+            flow(run, name, reduction=reduction, axes=axes)
+        else:
+            telescope(run, name, reduction=reduction, axes=axes)
+    return figure
+
+
+def pictures(clean: Array, perturbed: Array, captions: Sequence[str]) -> Figure:
+    """One image clean, the change to it (enlarged to full contrast around grey), and perturbed; channels first."""
+    change = perturbed - clean
+    largest = float(np.abs(change).max()) or 1.0
+    figure = Figure(figsize=(4.2, 1.6))
+    with mpl.rc_context(STYLE):
+        for place, (image, caption) in enumerate(
+            zip((clean, change / (2 * largest) + 0.5, perturbed), captions, strict=True)
+        ):
+            axes = figure.add_axes((place / 3 + 0.01, 0.0, 0.31, 0.8))
+            axes.imshow(np.moveaxis(image, 0, 2).clip(0, 1).squeeze(), cmap="gray", vmin=0, vmax=1)
+            axes.set_title(caption, fontsize=8)
+            axes.set_axis_off()
+    return figure
+
+
+def _own_axes(layers: int, height: float = 2.4) -> Axes:
+    figure = Figure(figsize=(0.9 + STEP * layers, height + 0.6), layout="constrained")
+    return figure.add_subplot()
+
+
+def _line(axes: Axes, rows: pd.DataFrame, label: str, *, color: str, style: str = "-", marker: str = "o") -> None:
+    """Values over depth, and the band of their intervals; infinite values leave a gap."""
+    shown = rows.replace([np.inf, -np.inf], np.nan)
+    axes.fill_between(shown["layer_index"], shown["low"], shown["high"], color=color, alpha=0.18, linewidth=0)
+    axes.plot(
+        shown["layer_index"], shown["value"], style, color=color, label=label,
+        marker=marker, markersize=4, markerfacecolor="white", linewidth=1.5,
+    )  # fmt: skip
+
+
+def _depth_axis(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_xlim(-0.5, len(names) - 0.5)
+    axes.set_xticks(range(len(names)), [name if len(name) <= 14 else f"...{name[-12:]}" for name in names])
+    axes.tick_params(axis="x", length=0)
+
+
+def _places(grid: Grid) -> tuple[Array, Array, float]:
+    """Each unit's centre around (0, 0) with the map 0.88 wide, the outline of a cell, and the map's height."""
+    positions = grid.positions.double().numpy()
+    angles = np.deg2rad(np.arange(6) * 60 + 30 if grid.kind == "hexagonal" else np.arange(4) * 90 + 45)
+    radius = 1 / 3**0.5 if grid.kind == "hexagonal" else 1 / 2**0.5
+    extent = np.ptp(positions, axis=0) + 1
+    scale = MAP / max(extent)
+    centred = (positions - (positions.max(0) + positions.min(0)) / 2) * scale * (1, -1)
+    outline = radius * scale * np.column_stack([np.cos(angles), np.sin(angles)])
+    return centred, outline, float((np.ptp(positions[:, 1]) + 2 * radius) * scale)
+
+
+def _palette(count: int) -> Array:
+    """A colour per class: ten that colour-blind readers can tell, else as many hues as needed."""
+    if count <= len(CLASSES):
+        return np.array([to_rgb(colour) for colour in CLASSES[:count]])
+    hues = np.linspace(0, 1, count, endpoint=False)
+    return hsv_to_rgb(np.column_stack([hues, np.full(count, 0.65), 0.7 + 0.2 * (np.arange(count) % 2)]))
+
+
+def _mix(counts: Array, palette: Array) -> Array:
+    """A unit's colour: its commonest class, the paler the smaller that class's share; nearly white if it is empty."""
+    total = counts.sum(1)
+    purity = counts.max(1) / np.maximum(total, 1)
+    by_chance = 1 / max(counts.shape[1], 2)
+    strength = (0.12 + 0.88 * ((purity - by_chance) / (1 - by_chance)).clip(0, 1))[:, None]
+    mixed = 1 - strength + strength * palette[counts.argmax(1)]
+    return np.where(total[:, None] > 0, mixed, to_rgb(EMPTY))
+
+
+def _paths(run: Run) -> list[tuple[str, str, str]]:
+    """The conditions whose paths are drawn, with colour and line: clean, and the first attack."""
+    attacks = [name for name in run.codes if name != "clean" and not name.startswith("noise:")]
+    return [("clean", INK, "-"), *((name, ATTACK, "--") for name in attacks[:1])]
+
+
+def _code(run: Run, condition: str, sample: int, column: str) -> int:
+    codes = run.codes[condition]
+    return int(codes.loc[codes["id"] == sample, column].iloc[0])

@@ -1,0 +1,160 @@
+"""The telescope profile: every measure at every layer, with its interval and its nulls."""
+
+from collections.abc import Sequence
+from math import nan
+from typing import NamedTuple
+
+import torch
+
+from layerscope.codes import Coded, best_of
+from layerscope.layers import Layer
+from layerscope.measures import geometry, information, topology
+from layerscope.progress import bar
+from layerscope.results import Result, finding
+from layerscope.stats import interval, quantile_bounds, resample, share_interval, weighted_mean
+from layerscope.types import Labels, Replicates, Weights
+
+DRAWS = 200
+PERMUTATIONS = 200
+
+
+class Estimate(NamedTuple):
+    """A number, its bootstrap replicates, and its interval."""
+
+    value: float
+    replicates: Replicates
+    bounds: tuple[float, float]
+
+
+INFORMATION = {
+    "label_information": information.label_information,
+    "class_entropy_given_code": information.class_entropy_given_code,
+}
+
+
+def profile(
+    trained: Coded,
+    untrained: Sequence[Coded] = (),
+    *,
+    draws: int = DRAWS,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+    show_progress: bool = True,
+) -> list[Result]:
+    """Every measure of one network under the clean condition, beside its nulls.
+
+    Label measures come where the recording has labels of at least two classes. Three kinds of rows are made: condition
+    `clean`; `untrained`, the mean over the untrained draws, whose interval holds 95 % of the replicates of all draws
+    together (so both samples and draws count); `shuffled`, the mean and the middle 95 % over label permutations.
+
+    Args:
+        trained: the network's recording and codes.
+        untrained: the same of each untrained draw of its architecture, with an atlas of its own.
+        draws: bootstrap draws.
+        permutations: of the labels.
+        seed: of both.
+        show_progress: whether to draw a progress bar.
+    """
+    recording = trained.recording
+    weights = resample(len(recording), draws, seed=seed)
+    rows = [*_accuracy(trained)]
+    with bar("measuring layers", len(recording.layers), show=show_progress) as progress:
+        for reduction in recording.reductions:
+            for depth, layer in enumerate(recording.depth(reduction)):
+                own = estimates(trained, layer, weights)
+                null = [estimates(draw, layer, weights) for draw in untrained]
+                shuffled = _shuffled(trained, layer, permutations=permutations, seed=seed)
+                for measure, estimate in own.items():
+                    place = {"layer": layer.name, "layer_index": depth, "reduction": reduction}
+                    bands = {"untrained": _pooled([draw[measure] for draw in null]), "shuffled": shuffled.get(measure)}
+                    means = {name: nan if band is None else band[0] for name, band in bands.items()}
+                    rows.append(
+                        finding(
+                            measure,
+                            estimate.value,
+                            estimate.bounds,
+                            len(recording),
+                            null_untrained=means["untrained"],
+                            null_shuffled=means["shuffled"],
+                            **place,
+                        )
+                    )
+                    rows += [
+                        finding(measure, band[0], band[1], len(recording), condition=name, **place)
+                        for name, band in bands.items()
+                        if band is not None
+                    ]
+                progress.advance()
+    return rows
+
+
+def labels_of(coded: Coded) -> Labels | None:
+    """The labels, where they can tell anything: none where there are none, or one class alone."""
+    labels = coded.recording.labels
+    return None if labels is None or bool((labels == labels[0]).all()) else labels
+
+
+def estimates(coded: Coded, layer: Layer, weights: Weights) -> dict[str, Estimate]:
+    """Every measure of one layer by name."""
+    fitted = coded.atlas.maps[layer]
+    vectors = fitted.scaled(coded.recording.vectors(layer))
+    best = best_of(coded.codes, layer)
+    labels = labels_of(coded)
+    n = len(vectors)
+    found = {
+        "participation_ratio": _bootstrapped(
+            geometry.participation_ratio(vectors), geometry.participation_ratio_draws(vectors, weights)
+        )
+    }
+    counted = torch.zeros(n, dtype=torch.int64) if labels is None else labels
+    classes = int(counted.max()) + 1
+    k = len(fitted.grid)
+    joint = information.joint_counts(best.unit, counted, k, classes)
+    drawn = information.joint_counts(best.unit, counted, k, classes, weights)
+    for measure, compute in INFORMATION.items() if labels is not None else ():
+        found[measure] = _bootstrapped(float(compute(joint)), compute(drawn))
+    perplexity = information.code_perplexity
+    found["code_perplexity"] = _bootstrapped(float(perplexity(joint)), perplexity(drawn))
+    found["explained_variance"] = _bootstrapped(
+        topology.explained_variance(vectors, fitted, best.unit),
+        topology.explained_variance_draws(vectors, fitted, best.unit, weights),
+    )
+    broken = topology.broken_neighbours(best.unit, best.second, fitted.grid)
+    found["topographic_error"] = Estimate(
+        float(broken.float().mean()), weighted_mean(broken.float(), weights), share_interval(int(broken.sum()), n)
+    )
+    return found
+
+
+def _bootstrapped(value: float, replicates: torch.Tensor) -> Estimate:
+    return Estimate(value, replicates.float(), interval(value, replicates.float()))
+
+
+def _pooled(estimated: Sequence[Estimate]) -> tuple[float, tuple[float, float]] | None:
+    """Mean over draws, and the middle 95 % of all draws' replicates, each draw's centred on its value."""
+    if not estimated:
+        return None
+    centred = [draw.replicates - draw.replicates.mean() + draw.value for draw in estimated]
+    return sum(draw.value for draw in estimated) / len(estimated), quantile_bounds(torch.cat(centred))
+
+
+def _shuffled(
+    coded: Coded, layer: Layer, *, permutations: int, seed: int
+) -> dict[str, tuple[float, tuple[float, float]]]:
+    """The label measures after permutations of the labels: mean and middle 95 %."""
+    labels = labels_of(coded)
+    if labels is None:
+        return {}
+    codes = best_of(coded.codes, layer).unit
+    k, classes = len(coded.atlas.grid), int(labels.max()) + 1
+    joint = information.shuffled_counts(codes, labels, k, classes, draws=permutations, seed=seed)
+    values = {measure: compute(joint) for measure, compute in INFORMATION.items()}
+    return {measure: (float(value.mean()), quantile_bounds(value)) for measure, value in values.items()}
+
+
+def _accuracy(coded: Coded) -> list[Result]:
+    recording = coded.recording
+    if recording.labels is None:
+        return []
+    right = int((recording.labels == recording.predictions).sum())
+    return [finding("accuracy", right / len(recording), share_interval(right, len(recording)), len(recording))]

@@ -1,0 +1,122 @@
+"""A run as one HTML file: inline SVG, no script, nothing from the web. Every number is read from results.parquet."""
+
+import io
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import matplotlib as mpl
+import pandas as pd
+from jinja2 import Environment, PackageLoader, select_autoescape
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from layerscope import figures
+from layerscope.results import MEASURES, select
+from layerscope.store import write
+from layerscope.summary import summary
+
+
+class Run(figures.Run, Protocol):
+    """What the report needs of a run."""
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The contents of study.json."""
+        ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader should know first."""
+        ...
+
+    @property
+    def example(self) -> dict[str, Tensor]:
+        """One sample clean and perturbed, or nothing."""
+        ...
+
+
+def write_report(run: Run) -> Path:
+    """Write report.html into the run's folder; its path."""
+    environment = Environment(
+        loader=PackageLoader("layerscope.report"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["number"] = number
+    example = run.example
+    sample = int(example["id"]) if example else None
+    reductions = [name for name in run.results["reduction"].unique() if name]
+    page = environment.get_template("page.html").render(
+        settings=run.settings,
+        warnings=run.warnings,
+        sentences=summary(run.results),
+        headline=_headline(run.results),
+        depths=[
+            (name, svg(figures.depth(run, reduction=name, sample=sample))) for name in reductions
+        ],
+        picture=_picture(run, example),
+        tables=[(name, _rows(run.results, name)) for name in reductions],
+        measures=MEASURES,
+    )  # fmt: skip
+    path = run.folder / "report.html"
+    write(path, page.encode())
+    return path
+
+
+def svg(figure: Figure) -> Markup:
+    """A figure as an SVG element that stands inside HTML; the same figure gives the same bytes."""
+    target = io.StringIO()
+    with mpl.rc_context(figures.STYLE):
+        figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
+    text = target.getvalue()
+    return Markup(text[text.index("<svg") :])  # noqa: S704 - drawn by matplotlib, which escapes what it is given
+
+
+def number(value: float) -> str:
+    """Three significant digits, without an exponent where that can be."""
+    return "" if pd.isna(value) else f"{value:.3g}" if 0.001 <= abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _headline(results: pd.DataFrame) -> list[tuple[str, float, float, float, int]]:
+    """The numbers of the whole network: what, value, interval, samples."""
+    rows = results[results["layer_index"] == -1]
+    return [
+        (
+            MEASURES[row.measure].title if row.condition == "clean" else f"accuracy under {row.condition}",
+            row.value, row.low, row.high, row.n,
+        )
+        for row in rows.itertuples()
+    ]  # fmt: skip
+
+
+def _rows(results: pd.DataFrame, reduction: str) -> list[dict[str, Any]]:
+    """The layer rows under one reduction, nulls' own rows left out: they stand beside the value."""
+    rows = select(results, reduction=reduction)
+    return rows[~rows["condition"].isin(["untrained", "shuffled"])].sort_values(
+        ["measure", "condition", "layer_index"], kind="stable"
+    ).to_dict("records")  # fmt: skip
+
+
+def _picture(run: Run, example: dict[str, Tensor]) -> dict[str, Any] | None:
+    """The example's images, where it is an image, and what the network answers."""
+    if not example:
+        return None
+    condition = run.settings["chosen"]["conditions"][-1]
+    sample = int(example["id"])
+    clean = run.recordings["clean"]
+    place = int((clean.ids == sample).nonzero())
+    names = run.class_names
+    answers = [names[int(run.recordings[name].predictions[place])] for name in ("clean", condition)]
+    label = "none" if clean.labels is None else names[int(clean.labels[place])]
+    told = {"id": sample, "label": label, "answers": answers, "condition": condition, "figure": None}
+    image = example["clean"][0]
+    if image.ndim == 3 and image.shape[0] in (1, 3):
+        captions = (f"clean: {answers[0]}", "change, enlarged", f"attacked: {answers[1]}")
+        told["figure"] = svg(figures.pictures(image.numpy(), example["perturbed"][0].numpy(), captions))
+    return told

@@ -1,0 +1,61 @@
+"""How sure: bootstrap draws, intervals, and the interval of a share."""
+
+from math import sqrt
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from layerscope.types import Replicates, Weights
+
+LEVEL = 0.95
+Z = 1.959963984540054  # the normal quantile of LEVEL, two-sided
+
+
+def resample(n: int, draws: int, *, seed: int) -> Weights:
+    """How often each of `n` samples is drawn when `n` are drawn with replacement, `draws` times over: (draws, n)."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randint(n, (draws, n), generator=generator)
+    return torch.zeros(draws, n).scatter_add_(1, rows, torch.ones(draws, n))
+
+
+def interval(value: float, replicates: Replicates) -> tuple[float, float]:
+    """95 % interval of `value` from its bootstrap `replicates`, shifted so that their mean is `value`.
+
+    A bootstrap draw repeats samples, so that statistics with a finite-sample bias (entropies, participation ratio,
+    distances to the nearest) are biased once more in every replicate. The spread of the replicates is right, their
+    place is not: it is put back to the estimate (Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 10).
+    """
+    low, high = quantile_bounds(replicates.double() - replicates.double().mean())
+    return value + low, value + high
+
+
+def quantile_bounds(values: Float[Tensor, " draws"]) -> tuple[float, float]:
+    """Where the middle 95 % of the values lie."""
+    levels = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)
+    low, high = torch.quantile(values.double(), levels).tolist()
+    return low, high
+
+
+def share_interval(successes: int, n: int) -> tuple[float, float]:
+    """95 % interval of a share: Wilson's score interval (Wilson 1927).
+
+    Not the bootstrap: where all or none of the samples count, every bootstrap draw says the same and the interval
+    would have no width.
+    """
+    share = successes / n
+    centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    return centre - half, centre + half
+
+
+def weighted_mean(values: Float[Tensor, " n"], weights: Weights) -> Replicates:
+    """The mean of `values` on each bootstrap draw."""
+    return (weights.double() @ values.double() / weights.shape[1]).float()
+
+
+def weighted_median(values: Float[Tensor, " n"], weights: Weights) -> Replicates:
+    """The lower median of `values` on each bootstrap draw; `values` may hold infinity."""
+    order = values.argsort(stable=True)
+    reached = weights[:, order].cumsum(1) >= weights.shape[1] / 2
+    return values[order][reached.int().argmax(1)]

@@ -1,0 +1,458 @@
+"""The order of the stages, and a run's folder: each stage made once, found again when asked for again.
+
+    runs/mine/
+      study.json               what was asked, fingerprints, versions, what was chosen, warnings
+      recordings/{fit,clean,noise-...,pgd-...}/
+      atlas/  codes/<condition>.parquet
+      nulls/untrained-0/       recordings, atlas and codes of the same architecture with fresh weights
+      results.parquet          every number that was measured
+      example.safetensors      one sample clean and perturbed
+      report.html
+"""
+
+import platform
+import re
+import shutil
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from importlib.metadata import version
+from math import isqrt, sqrt
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from layerscope.atlas import Atlas, Scaling, fit_atlas, load_atlas, save_atlas
+from layerscope.attacks import AbstractPerturbation, control_spec, parse_attack
+from layerscope.codes import Coded, encode, load_codes, save_codes
+from layerscope.data import Batch, Data, load_data
+from layerscope.errors import RunMismatchError, StorageError
+from layerscope.flow import flow
+from layerscope.layers import choose_layers
+from layerscope.measures import profile
+from layerscope.network import Network, load_network
+from layerscope.recording import Recording, check_inputs, load_recording, record
+from layerscope.reductions import parse_reduction
+from layerscope.report import write_report
+from layerscope.results import select, table
+from layerscope.som import Grid
+from layerscope.store import load_json, load_table, load_tensors, save_json, save_table, save_tensors
+from layerscope.types import Inputs
+
+SCHEMA = 1
+FIT_SHARE = 2 / 3
+"""Of the data goes to fitting the atlas where no data are given for that."""
+SAMPLES_PER_UNIT = 10
+"""Measured samples for each unit of a map whose size is chosen here; below half of it a warning is due."""
+OWN = ("recordings", "atlas", "codes", "nulls", "results.parquet", "example.safetensors", "report.html", "study.json")
+"""What a run folder holds, and all that `overwrite` deletes."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, read from its folder."""
+
+    folder: Path
+    settings: Mapping[str, Any]
+    """The contents of study.json."""
+    results: pd.DataFrame
+    """The table of results.parquet."""
+    recordings: Mapping[str, Recording]
+    """By condition: `clean`, `fit` (what the atlas was fitted on), and the perturbations."""
+    codes: Mapping[str, pd.DataFrame]
+    """By condition."""
+    atlas: Atlas
+
+    @property
+    def grid(self) -> Grid:
+        """The lattice of the maps."""
+        return self.atlas.grid
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One per class; numbers where the classes have no names."""
+        count = self.recordings["clean"].logits().shape[1]
+        return tuple(self.settings["chosen"]["class_names"]) or tuple(str(number) for number in range(count))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader should know before believing the numbers."""
+        return tuple(self.settings["warnings"])
+
+    @property
+    def profile(self) -> pd.DataFrame:
+        """Layer x measure under the clean condition: value, interval, nulls."""
+        rows = self.results[(self.results["condition"] == "clean") & (self.results["layer_index"] >= 0)]
+        columns = ["reduction", "layer", "measure", "value", "low", "high", "null_untrained", "null_shuffled", "n", "unit"]
+        return rows[columns].reset_index(drop=True)
+
+    @property
+    def example(self) -> dict[str, Tensor]:
+        """One sample: `id`, its input `clean` and under the attack; empty where the run has no attack."""
+        path = self.folder / "example.safetensors"
+        return load_tensors(path) if path.is_file() else {}
+
+    @property
+    def network(self) -> Network:
+        """The network, loaded again from its spec.
+
+        Raises:
+            ValueError: if the run was made from an object, which no folder can hold.
+        """
+        spec = self.settings["asked"]["network"]
+        if not spec.startswith("py:"):
+            raise ValueError(f"The run was made from {spec}, not from a spec; load the network yourself.")
+        return load_network(spec)
+
+    def report(self) -> Path:
+        """Write report.html anew; its path."""
+        return write_report(self)
+
+
+def load_run(folder: Path | str) -> Run:
+    """A run that a study has finished.
+
+    Raises:
+        FileNotFoundError: if there is none in `folder`.
+        CorruptFileError: if a file is not what was written; names it.
+    """
+    folder = Path(folder)
+    if not (folder / "results.parquet").is_file():
+        raise FileNotFoundError(f"'{folder}' holds no finished run; make one with `layerscope run --out {folder} ...`.")
+    settings = load_json(folder / "study.json")
+    conditions = settings["chosen"]["conditions"]
+    return Run(
+        folder=folder,
+        settings=settings,
+        results=load_table(folder / "results.parquet"),
+        recordings={name: load_recording(folder / "recordings" / slug(name)) for name in ("fit", *conditions)},
+        codes={name: load_codes(folder / "codes" / f"{slug(name)}.parquet") for name in conditions},
+        atlas=load_atlas(folder / "atlas"),
+    )
+
+
+@dataclass(frozen=True)
+class Attacking:
+    """A perturbation as a recording needs it. Where the data have no labels, the network's own answers are attacked."""
+
+    perturbation: AbstractPerturbation
+    seed: int
+
+    def __call__(self, network: Network, batch: Batch) -> Inputs:
+        """The batch's inputs, perturbed."""
+        labels = batch.labels
+        if labels is None:
+            with torch.no_grad():
+                labels = network(batch.inputs).argmax(1)
+        return self.perturbation(network, batch.inputs, labels, ids=batch.ids.tolist(), seed=self.seed).inputs
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that is asked of one network and one data set; `run` carries it out.
+
+    Raises:
+        ValueError: if an option is out of range, or a spec can't be read.
+    """
+
+    folder: Path | str
+    """Where the run goes. A run that was interrupted there goes on; one made with other options is not touched."""
+    network: Network | torch.nn.Module | str
+    """See `load_network`."""
+    data: Any
+    """The samples that are measured; see `load_data`."""
+    _: KW_ONLY
+    fit_data: Any = None
+    """Other samples of the same kind, to which the atlas is fitted; by default two thirds of `data`, drawn at random."""
+    layers: str | Sequence[str] = "auto"
+    """`auto`, a pattern, or several; see `choose_layers`."""
+    reductions: Sequence[str] = ("mean", "sketch:512")
+    """How outputs become vectors. Averaging compresses by itself, so claims need `sketch` beside it."""
+    attack: str | None = "pgd:linf=8/255"
+    """See `parse_attack`; noise of the same budget comes with it. None measures clean inputs only."""
+    grid: tuple[int, int] | None = None
+    """Rows and columns of the hexagonal maps; by default square, of 5 sqrt(samples fitted) units or a tenth of the
+    samples measured, whichever is smaller."""
+    align: bool = True
+    """Whether maps follow one another through the depth."""
+    scaling: Scaling = "own"
+    """`own` keeps a layer's scale; `standard` divides each feature by its standard deviation."""
+    untrained: int = 2
+    """Draws of the untrained null."""
+    draws: int = 200
+    """Bootstrap draws, and permutations of the labels."""
+    batch_size: int = 250
+    seed: int = 0
+    """Of everything that is drawn."""
+    overwrite: bool = False
+    """Delete a run that stands in the folder and was made with other options."""
+    progress: bool = True
+    """Whether to draw progress bars and say what was picked, on standard error."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("untrained", 0), ("draws", 50), ("batch_size", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"`{name}` must be at least {least}; got {getattr(self, name)}.")
+        if self.attack is not None:
+            parse_attack(self.attack)
+        for reduction in self.reductions:
+            parse_reduction(reduction)
+
+    def run(self) -> Run:
+        """Carry the study out, or what is left of it, and write the report.
+
+        Raises:
+            ValueError: if network, data and options don't fit together.
+            RunMismatchError: if the folder holds a run made with other options; shows the difference.
+            NonFiniteError: if a layer puts out NaN or infinity.
+            StorageError: if the folder can't be written.
+        """
+        network, measured = load_network(self.network), load_data(self.data)
+        if self.fit_data is None:
+            fitted, measured = measured.split(FIT_SHARE, seed=self.seed)
+        else:
+            fitted = load_data(self.fit_data)
+        if fitted.fingerprint == measured.fingerprint:
+            raise ValueError("`fit_data` must be other samples than `data`: an atlas is measured on what it has not seen.")
+        for name, part in (("fitting the atlas", fitted), ("measuring", measured)):
+            if len(part) == 0:
+                raise ValueError(f"`data` leaves no samples for {name}; give more, or give `fit_data`.")
+        grid = self._grid(len(fitted), len(measured))
+        probe = measured.take(measured.rows[:2])
+        check_inputs(probe, network)
+        names, why = choose_layers(network, probe.inputs, self.layers)
+        self._say(f"Layers ({why}): input, {', '.join(names)}, logits")
+        settings = self._settings(network, measured, fitted, names, grid)
+        self._claim(settings)
+        return self._carry_out(network, measured, fitted, settings, grid)
+
+    def _carry_out(self, network: Network, measured: Data, fitted: Data, settings: dict[str, Any], grid: Grid) -> Run:
+        """The stages in order."""
+        folder = Path(self.folder)
+        cautions: list[str] = []
+        trained = self._coded(folder, network, measured, fitted, settings, grid)
+        perturbed = []
+        for condition in settings["chosen"]["conditions"][1:]:
+            perturb = Attacking(parse_attack(condition), self.seed)
+            recording = self._record(folder, network, measured, settings, condition, perturb)
+            perturbed.append((recording, self._codes(folder, recording, trained.atlas)))
+        nulls = []
+        for draw in range(self.untrained):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                fresh = network.untrained(seed=self.seed + draw)
+            cautions += [str(one.message) for one in caught if str(one.message) not in cautions]
+            nulls.append(self._coded(folder / "nulls" / f"untrained-{draw}", fresh, measured, fitted, settings, grid))
+        if not (folder / "results.parquet").is_file():
+            kwargs: dict[str, Any] = {"draws": self.draws, "seed": self.seed, "show_progress": self.progress}
+            rows = profile(trained, nulls, permutations=self.draws, **kwargs)
+            rows += flow(trained, perturbed, **kwargs) if perturbed else []
+            save_table(folder / "results.parquet", table(rows))
+        cautions += _cautions(trained.recording, load_table(folder / "results.parquet"), network, measured, grid)
+        for caution in cautions:
+            self._say(f"Warning: {caution}")
+        save_json(folder / "study.json", settings | {"warnings": cautions})
+        run = load_run(folder)
+        if perturbed and not run.example:
+            self._save_example(run, network, measured)
+        run.report()
+        return run
+
+    def _coded(
+        self, folder: Path, network: Network, measured: Data, fitted: Data, settings: dict[str, Any], grid: Grid
+    ) -> Coded:
+        """Recordings of both parts of the data, an atlas fitted on the one, and the codes of the other."""
+        to_fit = self._record(folder, network, fitted, settings, "fit", None)
+        recording = self._record(folder, network, measured, settings, "clean", None)
+        if not (folder / "atlas" / "atlas.json").is_file():
+            atlas = fit_atlas(
+                to_fit, grid, align=self.align, scaling=self.scaling, seed=self.seed, show_progress=self.progress
+            )
+            save_atlas(atlas, folder / "atlas")
+        atlas = load_atlas(folder / "atlas")
+        return Coded(recording, atlas, self._codes(folder, recording, atlas))
+
+    def _record(
+        self, folder: Path, network: Network, data: Data, settings: dict[str, Any], condition: str,
+        perturb: Attacking | None,
+    ) -> Recording:  # fmt: skip
+        return record(
+            network,
+            data,
+            settings["chosen"]["layers"],
+            folder / "recordings" / slug(condition),
+            reductions=self.reductions,
+            condition=condition,
+            perturb=perturb,
+            batch_size=self.batch_size,
+            show_progress=self.progress,
+        )
+
+    def _codes(self, folder: Path, recording: Recording, atlas: Atlas) -> pd.DataFrame:
+        path = folder / "codes" / f"{slug(recording.condition)}.parquet"
+        if not path.is_file():
+            save_codes(encode(recording, atlas), path)
+        return load_codes(path)
+
+    def _grid(self, fitted: int, measured: int) -> Grid:
+        if self.grid is not None:
+            grid = Grid(*self.grid)
+        else:
+            side = max(2, isqrt(int(min(5 * sqrt(fitted), measured / SAMPLES_PER_UNIT))))
+            grid = Grid(side, side)
+        if fitted < len(grid) or measured < len(grid):
+            raise ValueError(
+                f"A map of {grid.rows} x {grid.columns} = {len(grid)} units needs at least as many samples to be fitted "
+                f"and as many to be measured; there are {fitted} and {measured}. Give more data or a smaller `grid`."
+            )
+        return grid
+
+    def _settings(
+        self, network: Network, measured: Data, fitted: Data, names: Sequence[str], grid: Grid
+    ) -> dict[str, Any]:
+        """The contents of study.json."""
+        conditions = ["clean"]
+        if self.attack is not None:
+            conditions += dict.fromkeys([control_spec(self.attack), self.attack])
+        return {
+            "schema": SCHEMA,
+            "asked": {
+                "network": self.network if isinstance(self.network, str) else f"an object ({network.name})",
+                "data": self.data if isinstance(self.data, str) else f"an object ({measured.source})",
+                "fit_data": self.fit_data if isinstance(self.fit_data, str | None) else f"an object ({fitted.source})",
+                "layers": self.layers if isinstance(self.layers, str) else list(self.layers),
+                "reductions": list(self.reductions),
+                "attack": self.attack,
+                "grid": self.grid if self.grid is None else list(self.grid),
+                "align": self.align,
+                "scaling": self.scaling,
+                "untrained": self.untrained,
+                "draws": self.draws,
+                "batch_size": self.batch_size,
+                "seed": self.seed,
+            },
+            "fingerprints": {
+                "network": network.fingerprint(),
+                "data": measured.fingerprint,
+                "fit_data": fitted.fingerprint,
+            },
+            "versions": {
+                "layerscope": version("layerscope"), "torch": version("torch"), "python": platform.python_version(),
+            },
+            "chosen": {
+                "network": network.name,
+                "layers": list(names),
+                "grid": [grid.rows, grid.columns],
+                "conditions": conditions,
+                "measured": len(measured),
+                "fitted": len(fitted),
+                "class_names": list(network.class_names or measured.class_names),
+            },
+            "warnings": [],
+        }  # fmt: skip
+
+    def _claim(self, settings: dict[str, Any]) -> None:
+        """Make the folder this study's own, or refuse."""
+        folder = Path(self.folder)
+        if folder.exists() and not folder.is_dir():
+            raise StorageError(f"'{folder}' is a file; choose a folder for the run.")
+        if not (folder / "study.json").is_file():
+            if folder.is_dir() and any(folder.iterdir()):
+                raise RunMismatchError(f"'{folder}' holds other files and no run; choose an empty folder or a new name.")
+        else:
+            found = load_json(folder / "study.json")
+            differences = _differences(found, settings)
+            if not differences:
+                return
+            if not self.overwrite:
+                listed = "".join(f"\n  {line}" for line in differences)
+                raise RunMismatchError(
+                    f"'{folder}' holds a run made with other options:{listed}\nChoose another folder, ask for the same, "
+                    "or delete that run with `overwrite=True` (`--overwrite` on the command line)."
+                )
+            for name in OWN:
+                path = folder / name
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        save_json(folder / "study.json", settings)
+
+    def _save_example(self, run: Run, network: Network, measured: Data) -> None:
+        """One sample that the attack fools, of middling displacement over the maps; the middle of all if it fools none."""
+        condition = run.settings["chosen"]["conditions"][-1]
+        clean, attacked = run.recordings["clean"], run.recordings[condition]
+        reduction = clean.reductions[0]
+        travelled = torch.zeros(len(clean))
+        for layer in clean.depth(reduction):
+            before, after = (torch.tensor(run.codes[name][f"code:{layer}"].to_numpy()) for name in ("clean", condition))
+            travelled += run.grid.distances[before.long(), after.long()]
+        fooled = clean.predictions != attacked.predictions
+        if clean.labels is not None:
+            fooled &= clean.predictions == clean.labels
+        places = fooled.nonzero()[:, 0] if fooled.any() else torch.arange(len(clean))
+        chosen = int(places[travelled[places].argsort(stable=True)[len(places) // 2]])
+        batch = measured.take([int(clean.ids[chosen])])
+        perturbed = Attacking(parse_attack(condition), self.seed)(network, batch)
+        tensors = {"id": batch.ids, "clean": batch.inputs, "perturbed": perturbed}
+        save_tensors(run.folder / "example.safetensors", tensors, {"condition": condition})
+
+    def _say(self, text: str) -> None:
+        if self.progress:
+            Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(text)
+
+
+def slug(condition: str) -> str:
+    """A condition as a file name: `pgd:linf=8/255` is `pgd-linf-8of255`."""
+    return re.sub(r"[^\w.-]", "-", condition.replace("/", "of"))
+
+
+def _differences(found: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    """What two studies differ in, a line each."""
+    if found.get("schema") != asked["schema"]:
+        return [f"format: the run has version {found.get('schema')}, this program writes version {asked['schema']}"]
+    lines = [
+        f"{name}: the run has {found['asked'].get(name)!r}, you ask for {value!r}"
+        for name, value in asked["asked"].items()
+        if found["asked"].get(name) != value
+    ]
+    changed = [name for name, value in asked["fingerprints"].items() if found["fingerprints"].get(name) != value]
+    return lines + [f"{name}: its contents have changed since the run was made" for name in changed]
+
+
+def _cautions(
+    recording: Recording, results: pd.DataFrame, network: Network, measured: Data, grid: Grid
+) -> list[str]:
+    """What a reader should know before believing the numbers."""
+    found = []
+    labels, n = recording.labels, len(recording)
+    if labels is None:
+        found.append(
+            "The data have no labels: label information, H(label | code), gaps and accuracy are not measured, maps are "
+            "coloured by predictions, and an attack changes the network's own answers. Give labels to measure them."
+        )
+    elif bool((labels == labels[0]).all()):
+        found.append(
+            "All samples have one label: label information, H(label | code) and gaps are not measured. "
+            "Give samples of at least two classes."
+        )
+    if n < SAMPLES_PER_UNIT / 2 * len(grid):
+        found.append(
+            f"{n} samples on maps of {len(grid)} units are {n / len(grid):.1f} samples a unit: entropies are biased "
+            f"beyond what the correction mends. Give {SAMPLES_PER_UNIT * len(grid)} samples or a smaller grid."
+        )
+    accuracy = select(results, measure="accuracy")
+    if len(accuracy) and labels is not None:
+        commonest = float(labels.bincount().max()) / n
+        if accuracy["high"][0] <= commonest:
+            found.append(
+                f"The network is right on {accuracy['value'][0]:.1%} of samples, no more than always answering the "
+                f"commonest class ({commonest:.1%}): check that labels and preprocessing are the network's own."
+            )
+    if network.class_names and measured.class_names and network.class_names != measured.class_names:
+        found.append(
+            f"The network's classes ({', '.join(network.class_names[:5])}, ...) are not called as the data's "
+            f"({', '.join(measured.class_names[:5])}, ...): check that label k is the network's class k."
+        )
+    return found
