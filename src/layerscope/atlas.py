@@ -18,9 +18,12 @@ SCHEMA = 1
 Scaling = Literal["own", "standard"]
 
 EPOCHS = 20
-ALIGNED_EPOCHS = 12
 END_RADIUS = 0.6
-ALIGNED_RADIUS = 2.0
+"""In grid steps; smaller explains more variance at the cost of neighbourhoods."""
+ALIGNED_RADIUS = 2.5
+"""Where a layer that follows another starts: wide enough to settle, too narrow to turn or fold the map."""
+START_SMOOTHING = 1.0
+"""Radius of the smoothing of the first prototypes of such a layer."""
 
 
 @dataclass(frozen=True)
@@ -91,17 +94,13 @@ def _fit(vectors: Vectors, grid: Grid, scaling: Scaling, before: Units | None, s
     centred = ((vectors - offset) / scale).float()
     if before is None:
         initial = initial_plane(centred, grid, seed=seed)
-        radii = _falling(max(grid.rows, grid.columns) / 2, EPOCHS)
+        start = max(grid.rows, grid.columns) / 2
     else:
-        initial = smoothed_means(centred, before, grid, 1.0)
-        radii = _falling(ALIGNED_RADIUS, ALIGNED_EPOCHS)
+        initial = smoothed_means(centred, before, grid, START_SMOOTHING)
+        start = ALIGNED_RADIUS
+    radii = [start * (END_RADIUS / start) ** (epoch / (EPOCHS - 1)) for epoch in range(EPOCHS)]
     prototypes, history = train(centred, grid, initial, radii)
     return Map(grid, prototypes, offset.float(), scale.float(), history)
-
-
-def _falling(start: float, epochs: int) -> list[float]:
-    """Radii from `start` down to the end radius, each the same fraction of the one before."""
-    return [start * (END_RADIUS / start) ** (epoch / (epochs - 1)) for epoch in range(epochs)]
 
 
 def save_atlas(atlas: Atlas, folder: Path | str) -> None:

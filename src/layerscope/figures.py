@@ -30,6 +30,9 @@ STEP = 1.3
 """Inches from layer to layer."""
 MAP = 0.88
 """Width of a map, in steps."""
+TELESCOPE = ("label_information", "participation_ratio")
+FLOW = ("flip_rate", "shift_over_gap")
+"""The measures that the picture of the depth shows."""
 STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
     "font.size": 9.0,
@@ -98,7 +101,7 @@ def telescope(
             axes.set_ylim(min(0.0, float(rows["low"].min())), 1.0)
         else:
             axes.set_ylim(bottom=0)
-        axes.legend(frameon=False, fontsize=8, loc="best")
+        _legend(axes)
         _depth_axis(axes, list(rows["layer"]))
     return axes
 
@@ -129,7 +132,7 @@ def flow(run: Run, measure: str = "flip_rate", *, reduction: str = "mean", axes:
         axes.set_title(f"{MEASURES[measure].title}, under {reduction}", loc="left", fontsize=9, fontweight="bold")
         axes.set_ylabel(MEASURES[measure].unit)
         axes.set_ylim(0, 1.03 if MEASURES[measure].unit == "share" else None)
-        axes.legend(frameon=False, fontsize=8, loc="best")
+        _legend(axes)
         _depth_axis(axes, layers)
     return axes
 
@@ -164,7 +167,7 @@ def maps(
                 units = [_code(run, condition, sample, f"code:{layer}") for layer in depth]
                 path = places[units] + np.column_stack([np.arange(len(units)), np.zeros(len(units))])
                 axes.plot(*path.T, style, color=colour, marker="o", markersize=4, linewidth=1.4, label=condition)
-            axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.02), ncols=2)
+            _legend(axes)
         axes.set_ylim(-size / 2 - 0.02, size / 2 + 0.02)
         axes.set_aspect("equal", adjustable="box")
         _depth_axis(axes, [layer.name for layer in depth])
@@ -193,27 +196,28 @@ def depth(run: Run, *, reduction: str = "mean", sample: int | None = None) -> Fi
     count = len(recording.depth(reduction))
     has = set(run.results.loc[run.results["reduction"] == reduction, "measure"])
     panels: list[tuple[str, float]] = [
-        (name, 1.5) for name in ("label_information", "participation_ratio") if name in has
+        (name, 1.5) for name in TELESCOPE if name in has
     ]
-    panels += [("maps", STEP * MAP * 1.05), ("classes", 0.45)]
-    panels += [(name, 1.5) for name in ("flip_rate", "shift_over_gap") if name in has]
-    left, right, gap = 0.75, 0.15, 0.55
-    width = left + right + STEP * count
-    height = sum(tall + gap for _, tall in panels) + 0.1
-    figure = Figure(figsize=(width, height))
-    top = height
-    for name, tall in panels:
-        top -= tall + gap if name != "classes" else tall + 0.2
-        axes = figure.add_axes((left / width, top / height, STEP * count / width, tall / height))
-        if name == "maps":
-            maps(run, reduction=reduction, sample=sample, axes=axes)
-        elif name == "classes":
-            class_legend(run, axes)
-            top -= 0.1
-        elif name in ("flip_rate", "shift_over_gap"):
-            flow(run, name, reduction=reduction, axes=axes)
-        else:
-            telescope(run, name, reduction=reduction, axes=axes)
+    panels += [("maps", STEP * MAP), ("classes", 0.1)]
+    panels += [(name, 1.5) for name in FLOW if name in has]
+    left, right, gap = 0.75, 1.9, 0.55
+    width = left + STEP * count + right
+    height = sum(tall + gap for _, tall in panels)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height))
+        top = height - 0.3
+        for name, tall in panels:
+            place = (left / width, (top - tall) / height, STEP * count / width, tall / height)
+            axes = figure.add_axes(place)
+            if name == "maps":
+                maps(run, reduction=reduction, sample=sample, axes=axes)
+            elif name == "classes":
+                class_legend(run, axes)
+            elif name in FLOW:
+                flow(run, name, reduction=reduction, axes=axes)
+            else:
+                telescope(run, name, reduction=reduction, axes=axes)
+            top -= tall + gap
     return figure
 
 
@@ -246,6 +250,14 @@ def _line(axes: Axes, rows: pd.DataFrame, label: str, *, color: str, style: str 
         shown["layer_index"], shown["value"], style, color=color, label=label,
         marker=marker, markersize=4, markerfacecolor="white", linewidth=1.5,
     )  # fmt: skip
+
+
+def _legend(axes: Axes) -> None:
+    """To the right of the axes, so that it hides nothing; in the order in which lines end, top first."""
+    lines = sorted(axes.get_lines(), key=lambda line: -float(np.nan_to_num(np.asarray(line.get_ydata())[-1])))
+    lines = [line for line in lines if not str(line.get_label()).startswith("_")]
+    axes.legend(lines, [str(line.get_label()) for line in lines], frameon=False, fontsize=8, loc="upper left",
+                bbox_to_anchor=(1.0, 1.03), borderaxespad=0.2)  # fmt: skip
 
 
 def _depth_axis(axes: Axes, names: Sequence[str]) -> None:

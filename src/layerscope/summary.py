@@ -123,6 +123,7 @@ def _difference(one: str, claims: dict[str, Claim], other: str, others: dict[str
     differ = [subject for subject in shared if claims[subject].verdict != others[subject].verdict]
     if not differ:
         return f"{one} and {other} agree on every verdict."
-    parts = [f"{claims[subject].verdict} under {one}, {others[subject].verdict} under {other}" for subject in differ]
-    agreed = [subject for subject in shared if subject not in differ]
-    return f"What depends on the reduction: {'; '.join(parts)}." + (f" Not so: {', '.join(agreed)}." if agreed else "")
+    parts = [f"under {one} {claims[subject].verdict}, under {other} {others[subject].verdict}" for subject in differ]
+    agreed = [claims[subject].verdict for subject in shared if subject not in differ]
+    told = f"What depends on the reduction: {'; '.join(parts)}."
+    return told + (f" What does not: {'; '.join(agreed)}." if agreed else "")

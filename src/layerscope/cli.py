@@ -1,0 +1,212 @@
+"""The command line: words to calls."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from layerscope.atlas import Scaling
+from layerscope.errors import LayerscopeError
+from layerscope.results import select
+from layerscope.study import Run, Study, load_run
+from layerscope.summary import summary
+
+app = typer.Typer(
+    help="An atlas of a trained network's internal codes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+Out = Annotated[Path, typer.Option(help="Folder of the run.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete a run made with other options that stands there.")]
+Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
+
+
+@app.command(epilog="Example: layerscope demo --out runs/demo")
+def demo(out: Out = Path("runs/demo"), seed: Seed = 0, overwrite: Overwrite = False) -> None:
+    """Measure the bundled network on the bundled images: about half a minute on two cores."""
+    with _told():
+        study = Study(
+            out,
+            "py:layerscope.demo:network",
+            "py:layerscope.demo:test_data",
+            fit_data="py:layerscope.demo:fit_data",
+            grid=(12, 12),
+            seed=seed,
+            overwrite=overwrite,
+        )
+        _show(study.run())
+
+
+@app.command(
+    epilog="Example: layerscope run --model py:my_package.nets:make --data folder:images/val "
+    "--attack pgd:linf=8/255 --out runs/mine"
+)
+def run(
+    model: Annotated[str, typer.Option(help="Network: `py:package.module:factory`.")],
+    data: Annotated[str, typer.Option(help="Samples: `folder:PATH`, `npz:FILE` or `py:package.module:factory`.")],
+    out: Out,
+    fit_data: Annotated[
+        str | None, typer.Option(help="Other samples to fit the maps to; by default two thirds of the data.")
+    ] = None,
+    layers: Annotated[
+        list[str] | None, typer.Option(help="Name or pattern of layers, several times if need be; by default `auto`.")
+    ] = None,
+    attack: Annotated[str, typer.Option(help="`pgd:linf=8/255[,steps=10]`, or `none`.")] = "pgd:linf=8/255",
+    reduction: Annotated[
+        list[str] | None, typer.Option(help="`mean`, `flatten`, `sketch:SIZE`; by default mean and sketch:512.")
+    ] = None,
+    grid: Annotated[str | None, typer.Option(help="ROWSxCOLUMNS of the maps; by default from the data.")] = None,
+    scaling: Annotated[Scaling, typer.Option(help="`own` keeps each layer's scale, `standard` each feature's.")] = "own",
+    align: Annotated[bool, typer.Option(help="Maps follow one another through the depth.")] = True,
+    untrained: Annotated[int, typer.Option(help="Draws of the untrained null.")] = 2,
+    draws: Annotated[int, typer.Option(help="Bootstrap draws and label permutations.")] = 200,
+    batch_size: Annotated[int, typer.Option(help="Samples per forward pass.")] = 250,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure a network of your own, and write a report."""
+    with _told():
+        study = Study(
+            out,
+            model,
+            data,
+            fit_data=fit_data,
+            layers=layers or "auto",
+            reductions=tuple(reduction or ("mean", "sketch:512")),
+            attack=None if attack == "none" else attack,
+            grid=_grid(grid),
+            align=align,
+            scaling=scaling,
+            untrained=untrained,
+            draws=draws,
+            batch_size=batch_size,
+            seed=seed,
+            overwrite=overwrite,
+        )
+        _show(study.run())
+
+
+@app.command(epilog="Example: layerscope report runs/mine")
+def report(folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")]) -> None:
+    """Print a finished run's profile again, and write its report anew."""
+    with _told():
+        finished = load_run(folder)
+        finished.report()
+        _show(finished)
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    app()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Failures that have a message of ours end the program with it, without a traceback."""
+    errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    try:
+        yield
+    except KeyboardInterrupt:
+        errors.print("Interrupted. Everything that was finished is kept: run the same command again and it goes on.")
+        raise typer.Exit(130) from None
+    except (LayerscopeError, ValueError, TypeError, FileNotFoundError) as error:
+        errors.print(f"Error: {error}")
+        raise typer.Exit(2) from error
+
+
+def _grid(text: str | None) -> tuple[int, int] | None:
+    """`12x12` as rows and columns."""
+    if text is None:
+        return None
+    rows, _, columns = text.partition("x")
+    if not rows.isdigit() or not columns.isdigit():
+        raise ValueError(f"`--grid` must be ROWSxCOLUMNS, such as 12x12; got {text!r}.")
+    return int(rows), int(columns)
+
+
+def _show(finished: Run) -> None:
+    """Print the profile, what was found and where the report lies."""
+    console = Console(soft_wrap=False, highlight=False)
+    results = finished.results
+    for reduction in finished.recordings["clean"].reductions:
+        console.print(profile_table(results, reduction))
+        if len(finished.codes) > 1:
+            console.print(flow_table(results, reduction))
+    plain = Console(soft_wrap=True, highlight=False, markup=False)
+    for sentence in summary(results):
+        plain.print(f"- {sentence}")
+    for row in results[results["layer_index"] == -1].itertuples():
+        plain.print(f"Accuracy, {row.condition}: {row.value:.1%} ({row.low:.1%} to {row.high:.1%}, n = {row.n})")
+    plain.print(f"Report: {finished.folder / 'report.html'}")
+    plain.print(f"Numbers: {finished.folder / 'results.parquet'}")
+
+
+def profile_table(results: pd.DataFrame, reduction: str) -> Table:
+    """The profile under one reduction, a row per layer: value, 95 % interval, and the untrained null in brackets."""
+    clean = select(results, reduction=reduction, condition="clean")
+    columns = [(HEADS[measure], clean[clean["measure"] == measure]) for measure in dict.fromkeys(clean["measure"])]
+    return _table(f"Profile under {reduction}: value, 95 % interval, (same network untrained)", columns)
+
+
+def flow_table(results: pd.DataFrame, reduction: str) -> Table:
+    """What each perturbation does under one reduction, a row per layer: value and 95 % interval."""
+    rows = results[results["measure"].isin(["flip_rate", "shift_over_gap", "grid_shift"])]
+    rows = select(rows, reduction=reduction)
+    conditions = list(results.loc[results["measure"] == "flip_rate", "condition"].unique())
+    columns = [
+        (f"{HEADS[measure]}\n{condition.partition(':')[0]}", select(rows, measure=measure, condition=condition))
+        for measure in dict.fromkeys(rows["measure"])
+        for condition in conditions
+    ]
+    return _table(f"Flow under {reduction}: {' against '.join(reversed(conditions))}", columns)
+
+
+HEADS = {
+    "participation_ratio": "particip.\nratio",
+    "label_information": "I(c;y)\n/ H(y)",
+    "class_entropy_given_code": "H(y|c)\nbits",
+    "code_perplexity": "code\nperplex.",
+    "explained_variance": "explained\nvariance",
+    "topographic_error": "topogr.\nerror",
+    "flip_rate": "flips",
+    "shift_over_gap": "shift/gap",
+    "grid_shift": "steps",
+}
+"""Column heads, so that six columns fit a terminal of 80."""
+
+
+def _table(title: str, columns: list[tuple[str, pd.DataFrame]]) -> Table:
+    """One row per layer, one column per head and its rows of findings."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    table.add_column("layer", no_wrap=True)
+    for head, _ in columns:
+        table.add_column(head, justify="right", no_wrap=True)
+    for layer in dict.fromkeys(layer for _, rows in columns for layer in rows["layer"]):
+        table.add_row(escape(layer), *(_cell(rows[rows["layer"] == layer]) for _, rows in columns))
+    return table
+
+
+def _cell(row: pd.DataFrame) -> str:
+    """Value, interval and untrained null of one finding."""
+    if row.empty:
+        return ""
+    value, low, high, null = (float(row[name].iloc[0]) for name in ("value", "low", "high", "null_untrained"))
+    digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    told, least, most, untrained = (_short(number, digits) for number in (value, low, high, null))
+    return f"{told}\n{least}\u2013{most}" + ("" if pd.isna(null) else f"\n({untrained})")
+
+
+def _short(number: float, digits: int) -> str:
+    """Fixed digits; no 0 before the point, so that an interval fits its column."""
+    text = f"{number:.{digits}f}"
+    return text.replace("0.", ".", 1) if abs(number) < 1 else text
