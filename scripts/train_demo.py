@@ -92,7 +92,10 @@ def main() -> None:
     test_images, test_labels = (read_idx(data / f"t10k-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
 
     FILES.mkdir(parents=True, exist_ok=True)
-    for part, seed, size, pictures, answers in (("fit", 0, 4000, images, labels), ("test", 1, 2000, test_images, test_labels)):
+    for part, seed, size, pictures, answers in (
+        ("fit", 0, 4000, images, labels),
+        ("test", 1, 2000, test_images, test_labels),
+    ):
         rows = np.random.default_rng(seed).permutation(len(pictures))[:size]
         np.savez_compressed(
             FILES / f"fashion-mnist-{part}.npz",

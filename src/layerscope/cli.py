@@ -14,7 +14,7 @@ from rich.table import Table
 
 from layerscope.atlas import Scaling
 from layerscope.errors import LayerscopeError
-from layerscope.results import select
+from layerscope.results import findings, select
 from layerscope.study import Run, Study, load_run
 from layerscope.summary import summary
 
@@ -66,7 +66,9 @@ def run(
         list[str] | None, typer.Option(help="`mean`, `flatten`, `sketch:SIZE`; by default mean and sketch:512.")
     ] = None,
     grid: Annotated[str | None, typer.Option(help="ROWSxCOLUMNS of the maps; by default from the data.")] = None,
-    scaling: Annotated[Scaling, typer.Option(help="`own` keeps each layer's scale, `standard` each feature's.")] = "own",
+    scaling: Annotated[
+        Scaling, typer.Option(help="`own` keeps each layer's scale, `standard` each feature's.")
+    ] = "own",
     align: Annotated[bool, typer.Option(help="Maps follow one another through the depth.")] = True,
     untrained: Annotated[int, typer.Option(help="Draws of the untrained null.")] = 2,
     draws: Annotated[int, typer.Option(help="Bootstrap draws and label permutations.")] = 200,
@@ -145,7 +147,7 @@ def _show(finished: Run) -> None:
     plain = Console(soft_wrap=True, highlight=False, markup=False)
     for sentence in summary(results):
         plain.print(f"- {sentence}")
-    for row in results[results["layer_index"] == -1].itertuples():
+    for row in findings(results[results["layer_index"] == -1]):
         plain.print(f"Accuracy, {row.condition}: {row.value:.1%} ({row.low:.1%} to {row.high:.1%}, n = {row.n})")
     plain.print(f"Report: {finished.folder / 'report.html'}")
     plain.print(f"Numbers: {finished.folder / 'results.parquet'}")

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, SequentialSampler, default_collate
 
 from layerscope.network import call_factory
+from layerscope.store import tensors_digest
 from layerscope.types import Inputs, Labels
 
 PROBED = 256
@@ -80,7 +81,7 @@ class Data:
         return self.subset(order[:first]), self.subset(order[first:])
 
 
-def load_data(source: Any, *, limit: int | None = None, seed: int = 0) -> Data:  # noqa: ANN401 - see Args
+def load_data(source: Any, *, limit: int | None = None, seed: int = 0) -> Data:
     """A data set from a spec or an object.
 
     Args:
@@ -123,7 +124,7 @@ def as_pixels(inputs: Tensor) -> Tensor:
     return inputs.float() / 255
 
 
-def _open(source: Any, limit: int | None) -> Data:  # noqa: ANN401 - see load_data
+def _open(source: Any, limit: int | None) -> Data:
     if isinstance(source, Data):
         return source
     if isinstance(source, str):
@@ -149,19 +150,17 @@ def _open(source: Any, limit: int | None) -> Data:  # noqa: ANN401 - see load_da
     )
 
 
-def _open_arrays(inputs: Any, labels: Any, class_names: tuple[str, ...], source: str) -> Data:  # noqa: ANN401 - arrays
+def _open_arrays(inputs: Any, labels: Any, class_names: tuple[str, ...], source: str) -> Data:
     x = torch.as_tensor(np.asarray(inputs) if not isinstance(inputs, Tensor) else inputs)
     y = None if labels is None else torch.as_tensor(np.asarray(labels) if not isinstance(labels, Tensor) else labels)
     if y is not None and len(y) != len(x):
         raise ValueError(f"`data` must have one label for each input; got {len(x)} inputs and {len(y)} labels.")
-    digest = hashlib.sha256(f"{x.dtype}{tuple(x.shape)}".encode())
-    digest.update(np.ascontiguousarray(x.cpu().numpy()))
-    digest.update(b"" if y is None else np.ascontiguousarray(y.cpu().numpy()))
+    fingerprint = tensors_digest({"inputs": x} if y is None else {"inputs": x, "labels": y})
 
     def read(rows: Sequence[int]) -> tuple[Tensor, Tensor | None]:
         return x[list(rows)], None if y is None else y[list(rows)]
 
-    return Data(source, np.arange(len(x)), read, class_names, digest.hexdigest())
+    return Data(source, np.arange(len(x)), read, class_names, fingerprint)
 
 
 def _open_npz(path: Path) -> Data:
@@ -169,10 +168,11 @@ def _open_npz(path: Path) -> Data:
         raise ValueError(f"`data`: there is no file '{path}'.")
     with np.load(path, allow_pickle=False) as arrays:
         if "inputs" not in arrays:
-            raise ValueError(f"`data`: '{path}' must hold an array `inputs`; it holds {', '.join(arrays) or 'nothing'}.")
+            raise ValueError(
+                f"`data`: '{path}' must hold an array `inputs`; it holds {', '.join(arrays) or 'nothing'}."
+            )
         names = tuple(str(name) for name in arrays["class_names"]) if "class_names" in arrays else ()
-        labels = arrays["labels"] if "labels" in arrays else None
-        return _open_arrays(arrays["inputs"], labels, names, f"npz:{path}")
+        return _open_arrays(arrays["inputs"], arrays.get("labels"), names, f"npz:{path}")
 
 
 def _open_folder(path: Path) -> Data:
@@ -213,7 +213,7 @@ def _image(path: Path, *, grey: bool | None) -> np.ndarray[Any, np.dtype[np.uint
         raise ValueError(f"`data`: '{path}' is no readable image ({error}); repair or remove it.") from error
 
 
-def _open_dataset(source: Any, limit: int | None) -> Data:  # noqa: ANN401 - any Dataset or DataLoader
+def _open_dataset(source: Any, limit: int | None) -> Data:
     collate: Callable[[list[Any]], Any] = default_collate
     dataset, kind = source, type(source).__name__
     if isinstance(source, DataLoader):
@@ -235,11 +235,13 @@ def _open_dataset(source: Any, limit: int | None) -> Data:  # noqa: ANN401 - any
 
     names = tuple(str(name) for name in getattr(dataset, "classes", ()))
     rows = np.arange(len(dataset))
-    probed = np.unique(np.linspace(0, len(rows) - 1, min(PROBED, len(rows))).astype(int)) if len(rows) else rows
+    probed = [int(row) for row in rows[:: max(1, len(rows) // PROBED)]]
     parts = [str(len(rows)).encode()]
     for row in probed:
         inputs, labels = read([row])
-        parts += [np.ascontiguousarray(torch.as_tensor(part)).tobytes() for part in (inputs, labels) if part is not None]
+        parts += [
+            np.ascontiguousarray(torch.as_tensor(part)).tobytes() for part in (inputs, labels) if part is not None
+        ]
     return Data(kind, rows, read, names, hashlib.sha256(b"|".join(parts)).hexdigest())
 
 

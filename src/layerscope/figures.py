@@ -33,7 +33,7 @@ MAP = 0.88
 TELESCOPE = ("label_information", "participation_ratio")
 FLOW = ("flip_rate", "shift_over_gap")
 """The measures that the picture of the depth shows."""
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 9.0,
     "text.parse_math": False,  # the name of a layer or class may hold a dollar sign
@@ -90,7 +90,10 @@ def telescope(
         raise ValueError(f"The run holds no {measure!r} under {reduction!r}; it holds {told}.")
     with mpl.rc_context(STYLE):
         axes = axes or _own_axes(len(rows))
-        for condition, label, style in (("shuffled", "labels shuffled", ":"), ("untrained", "same network, untrained", "--")):
+        for condition, label, style in (
+            ("shuffled", "labels shuffled", ":"),
+            ("untrained", "same network, untrained", "--"),
+        ):
             null = select(run.results, measure=measure, reduction=reduction, condition=condition)
             if len(null):
                 _line(axes, null, label, color=NULL, style=style, marker="")
@@ -126,9 +129,7 @@ def flow(run: Run, measure: str = "flip_rate", *, reduction: str = "mean", axes:
             layer = layer_of_departure(run.results, reduction, attack, control)
             if layer is not None:
                 axes.axvline(layers.index(layer), color=ATTACK, linestyle=":", linewidth=1)
-                axes.annotate(
-                    "attack parts from noise here", (layers.index(layer) + 0.06, 0.03), fontsize=8, color=INK
-                )
+                axes.annotate("attack parts from noise here", (layers.index(layer) + 0.06, 0.03), fontsize=8, color=INK)
         axes.set_title(f"{MEASURES[measure].title}, under {reduction}", loc="left", fontsize=9, fontweight="bold")
         axes.set_ylabel(MEASURES[measure].unit)
         axes.set_ylim(0, 1.03 if MEASURES[measure].unit == "share" else None)
@@ -137,9 +138,7 @@ def flow(run: Run, measure: str = "flip_rate", *, reduction: str = "mean", axes:
     return axes
 
 
-def maps(
-    run: Run, *, reduction: str = "mean", sample: int | None = None, axes: Axes | None = None
-) -> Axes:
+def maps(run: Run, *, reduction: str = "mean", sample: int | None = None, axes: Axes | None = None) -> Axes:
     """Every layer's map in a row: a unit's colour is its commonest class, pale where classes mix.
 
     Args:
@@ -195,9 +194,7 @@ def depth(run: Run, *, reduction: str = "mean", sample: int | None = None) -> Fi
     recording = run.recordings["clean"]
     count = len(recording.depth(reduction))
     has = set(run.results.loc[run.results["reduction"] == reduction, "measure"])
-    panels: list[tuple[str, float]] = [
-        (name, 1.5) for name in TELESCOPE if name in has
-    ]
+    panels: list[tuple[str, float]] = [(name, 1.5) for name in TELESCOPE if name in has]
     panels += [("maps", STEP * MAP), ("classes", 0.1)]
     panels += [(name, 1.5) for name in FLOW if name in has]
     left, right, gap = 0.75, 1.9, 0.55

@@ -8,7 +8,7 @@ from layerscope.codes import Coded, best_of
 from layerscope.measures.geometry import class_gaps, shifts_over_gaps
 from layerscope.progress import bar
 from layerscope.recording import Recording
-from layerscope.results import Result, finding
+from layerscope.results import Place, Result, finding
 from layerscope.stats import interval, resample, share_interval, weighted_mean, weighted_median
 
 DRAWS = 200
@@ -63,16 +63,14 @@ def flow(
                     flips = int((before != after).sum())
                     steps = fitted.grid.distances[before, after]
                     step = float(steps.double().mean())
-                    place = {
-                        "layer": layer.name, "layer_index": depth, "condition": other.condition, "reduction": reduction,
-                    }  # fmt: skip
-                    rows.append(finding("flip_rate", flips / n, share_interval(flips, n), n, **place))
-                    rows.append(finding("grid_shift", step, interval(step, weighted_mean(steps, weights)), n, **place))
+                    place = Place(layer.name, depth, other.condition, reduction)
+                    rows.append(finding("flip_rate", flips / n, share_interval(flips, n), n, place))
+                    rows.append(finding("grid_shift", step, interval(step, weighted_mean(steps, weights)), n, place))
                     if gaps is not None:
                         ratios = shifts_over_gaps(vectors, fitted.scaled(other.vectors(layer)), gaps)
                         middle = float(ratios.median())
                         bounds = interval(middle, weighted_median(ratios, weights))
-                        rows.append(finding("shift_over_gap", middle, bounds, n, **place))
+                        rows.append(finding("shift_over_gap", middle, bounds, n, place))
                 progress.advance()
     return rows
 
@@ -81,4 +79,4 @@ def _robust_accuracy(recording: Recording) -> list[Result]:
     if recording.labels is None:
         return []
     right, n = int((recording.labels == recording.predictions).sum()), len(recording)
-    return [finding("robust_accuracy", right / n, share_interval(right, n), n, condition=recording.condition)]
+    return [finding("robust_accuracy", right / n, share_interval(right, n), n, Place(condition=recording.condition))]

@@ -36,7 +36,9 @@ def parse_layer(text: str) -> Layer:
     return Layer(name, reduction)
 
 
-def choose_layers(network: Network, inputs: Inputs, wanted: str | Sequence[str] = "auto") -> tuple[tuple[str, ...], str]:
+def choose_layers(
+    network: Network, inputs: Inputs, wanted: str | Sequence[str] = "auto"
+) -> tuple[tuple[str, ...], str]:
     """The names of the layers to look at, in the order in which they run, and a sentence that says why.
 
     Args:

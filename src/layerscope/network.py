@@ -104,7 +104,7 @@ class Network:
         modules = list(dict.fromkeys(name.partition("#")[0] for name in layers))
         wanted = set(layers)
 
-        def seen(name: str, output: Any) -> None:  # noqa: ANN401 - a layer's output is anything at all
+        def seen(name: str, output: Any) -> None:
             call = counts[name] = counts.get(name, -1) + 1
             for key in ({name} if call == 0 else set()) | {f"{name}#{call}"}:
                 if key in wanted:
@@ -130,7 +130,7 @@ class Network:
         """Every call of every submodule in the order in which the calls end, and the logits."""
         calls: list[tuple[str, tuple[int, ...]]] = []
 
-        def seen(name: str, output: Any) -> None:  # noqa: ANN401 - a layer's output is anything at all
+        def seen(name: str, output: Any) -> None:
             try:
                 calls.append((name, tuple(first_tensor(output, name).shape)))
             except TypeError:
@@ -186,7 +186,7 @@ class Network:
         return tensors_digest({"parts": torch.tensor(list("\n".join(parts).encode()), dtype=torch.uint8)})
 
 
-def first_tensor(output: Any, name: str) -> Tensor:  # noqa: ANN401 - a layer's output is anything at all
+def first_tensor(output: Any, name: str) -> Tensor:
     """What a layer says: its output, or the first tensor in it where it puts out a tuple, a list or a mapping.
 
     Raises:
@@ -203,7 +203,7 @@ def first_tensor(output: Any, name: str) -> Tensor:  # noqa: ANN401 - a layer's 
     )
 
 
-def _logits(output: Any) -> Logits:  # noqa: ANN401 - a network's output is anything at all
+def _logits(output: Any) -> Logits:
     found = output
     if isinstance(output, Mapping):
         found = output.get("logits")
@@ -257,7 +257,7 @@ def load_network(source: "str | nn.Module | Network") -> Network:
     raise TypeError(f"A network must be a layerscope.Network or a torch.nn.Module; got {type(made).__name__}.")
 
 
-def call_factory(spec: str, kind: str) -> Any:  # noqa: ANN401 - a factory makes anything
+def call_factory(spec: str, kind: str) -> Any:
     """What the factory behind `py:package.module:factory` makes.
 
     Raises:

@@ -294,7 +294,8 @@ def _finish(folder: Path, files: Sequence[str], condition: str, key: str, layers
         {
             "id": torch.cat([shard["ids"] for shard in shards]).numpy(),
             "label": pd.array(
-                torch.cat([shard["labels"] for shard in shards]).tolist() if has_labels else [None] * count, dtype="Int64"
+                torch.cat([shard["labels"] for shard in shards]).tolist() if has_labels else [None] * count,
+                dtype="Int64",
             ),
             "prediction": logits.argmax(1).numpy(),
             "confidence": logits.softmax(1).amax(1).numpy(),
@@ -309,7 +310,12 @@ def _finish(folder: Path, files: Sequence[str], condition: str, key: str, layers
             "key": key,
             "condition": condition,
             "layers": [
-                {"name": layer.name, "reduction": layer.reduction, "width": shards[0][str(layer)].shape[1], "dtype": "float32"}
+                {
+                    "name": layer.name,
+                    "reduction": layer.reduction,
+                    "width": shards[0][str(layer)].shape[1],
+                    "dtype": "float32",
+                }
                 for layer in layers
             ],
             "shards": [

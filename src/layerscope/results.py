@@ -31,7 +31,9 @@ MEASURES = {
     "topographic_error": Measure("share", "topographic error", "samples whose two best units are not neighbours"),
     "flip_rate": Measure("share", "codes that flip", "samples whose code a perturbation changes"),
     "shift_over_gap": Measure(
-        "gaps", "shift over gap", "median over samples of the shift, in distances to the nearest sample of another class"
+        "gaps",
+        "shift over gap",
+        "median over samples of the shift, in distances to the nearest sample of another class",
     ),
     "grid_shift": Measure("grid steps", "grid displacement", "mean distance on the map from clean to perturbed code"),
     "accuracy": Measure("share", "accuracy", "right answers on clean inputs"),
@@ -67,12 +69,17 @@ class Result:
     """Samples behind the number."""
     unit: str
 
-    def __post_init__(self) -> None:
-        if self.measure not in MEASURES:
-            raise ValueError(f"`measure` {self.measure!r} is not known; measures are: {', '.join(MEASURES)}.")
-
 
 COLUMNS = tuple(field.name for field in fields(Result))
+
+
+class Place(NamedTuple):
+    """Where a number was measured; by default the whole network on clean inputs."""
+
+    layer: str = ""
+    layer_index: int = -1
+    condition: str = "clean"
+    reduction: str = ""
 
 
 def finding(
@@ -80,21 +87,24 @@ def finding(
     value: float,
     bounds: tuple[float, float],
     n: int,
+    place: Place,
     *,
-    layer: str = "",
-    layer_index: int = -1,
-    condition: str = "clean",
-    reduction: str = "",
     null_untrained: float = nan,
     null_shuffled: float = nan,
 ) -> Result:
-    """A row whose unit is the measure's own, and whose nulls are missing unless given."""
+    """A row whose unit is the measure's own, and whose nulls are missing unless given.
+
+    Raises:
+        ValueError: if the measure is not known.
+    """
+    if measure not in MEASURES:
+        raise ValueError(f"`measure` {measure!r} is not known; measures are: {', '.join(MEASURES)}.")
     return Result(
         measure=measure,
-        layer=layer,
-        layer_index=layer_index,
-        condition=condition,
-        reduction=reduction,
+        layer=place.layer,
+        layer_index=place.layer_index,
+        condition=place.condition,
+        reduction=place.reduction,
         value=value,
         low=bounds[0],
         high=bounds[1],
@@ -108,6 +118,11 @@ def finding(
 def table(rows: Iterable[Result]) -> pd.DataFrame:
     """The rows as the table of `results.parquet`, in the order they came."""
     return pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS))
+
+
+def findings(results: pd.DataFrame) -> list[Result]:
+    """The rows of a results table as values."""
+    return [Result(**{str(name): value for name, value in row.items()}) for row in results.to_dict("records")]
 
 
 def select(results: pd.DataFrame, **where: str | int) -> pd.DataFrame:

@@ -1,13 +1,13 @@
 """The order of the stages, and a run's folder: each stage made once, found again when asked for again.
 
-    runs/mine/
-      study.json               what was asked, fingerprints, versions, what was chosen, warnings
-      recordings/{fit,clean,noise-...,pgd-...}/
-      atlas/  codes/<condition>.parquet
-      nulls/untrained-0/       recordings, atlas and codes of the same architecture with fresh weights
-      results.parquet          every number that was measured
-      example.safetensors      one sample clean and perturbed
-      report.html
+runs/mine/
+  study.json               what was asked, fingerprints, versions, what was chosen, warnings
+  recordings/{fit,clean,noise-...,pgd-...}/
+  atlas/  codes/<condition>.parquet
+  nulls/untrained-0/       recordings, atlas and codes of the same architecture with fresh weights
+  results.parquet          every number that was measured
+  example.safetensors      one sample clean and perturbed
+  report.html
 """
 
 import platform
@@ -87,7 +87,18 @@ class Run:
     def profile(self) -> pd.DataFrame:
         """Layer x measure under the clean condition: value, interval, nulls."""
         rows = self.results[(self.results["condition"] == "clean") & (self.results["layer_index"] >= 0)]
-        columns = ["reduction", "layer", "measure", "value", "low", "high", "null_untrained", "null_shuffled", "n", "unit"]
+        columns = [
+            "reduction",
+            "layer",
+            "measure",
+            "value",
+            "low",
+            "high",
+            "null_untrained",
+            "null_shuffled",
+            "n",
+            "unit",
+        ]
         return rows[columns].reset_index(drop=True)
 
     @property
@@ -167,7 +178,7 @@ class Study:
     """The samples that are measured; see `load_data`."""
     _: KW_ONLY
     fit_data: Any = None
-    """Other samples of the same kind, to which the atlas is fitted; by default two thirds of `data`, drawn at random."""
+    """Other samples of the same kind, to which the atlas is fitted; by default two thirds of `data`, at random."""
     layers: str | Sequence[str] = "auto"
     """`auto`, a pattern, or several; see `choose_layers`."""
     reductions: Sequence[str] = ("mean", "sketch:512")
@@ -217,7 +228,9 @@ class Study:
         else:
             fitted = load_data(self.fit_data)
         if fitted.fingerprint == measured.fingerprint:
-            raise ValueError("`fit_data` must be other samples than `data`: an atlas is measured on what it has not seen.")
+            raise ValueError(
+                "`fit_data` must be other samples than `data`: an atlas is measured on what it has not seen."
+            )
         for name, part in (("fitting the atlas", fitted), ("measuring", measured)):
             if len(part) == 0:
                 raise ValueError(f"`data` leaves no samples for {name}; give more, or give `fit_data`.")
@@ -306,8 +319,9 @@ class Study:
             grid = Grid(side, side)
         if fitted < len(grid) or measured < len(grid):
             raise ValueError(
-                f"A map of {grid.rows} x {grid.columns} = {len(grid)} units needs at least as many samples to be fitted "
-                f"and as many to be measured; there are {fitted} and {measured}. Give more data or a smaller `grid`."
+                f"A map of {grid.rows} x {grid.columns} = {len(grid)} units needs at least as many samples to be "
+                f"fitted and as many to be measured; there are {fitted} and {measured}. Give more data or a smaller "
+                "`grid`."
             )
         return grid
 
@@ -362,7 +376,9 @@ class Study:
             raise StorageError(f"'{folder}' is a file; choose a folder for the run.")
         if not (folder / "study.json").is_file():
             if folder.is_dir() and any(folder.iterdir()):
-                raise RunMismatchError(f"'{folder}' holds other files and no run; choose an empty folder or a new name.")
+                raise RunMismatchError(
+                    f"'{folder}' holds other files and no run; choose an empty folder or a new name."
+                )
         else:
             found = load_json(folder / "study.json")
             differences = _differences(found, settings)
@@ -371,8 +387,8 @@ class Study:
             if not self.overwrite:
                 listed = "".join(f"\n  {line}" for line in differences)
                 raise RunMismatchError(
-                    f"'{folder}' holds a run made with other options:{listed}\nChoose another folder, ask for the same, "
-                    "or delete that run with `overwrite=True` (`--overwrite` on the command line)."
+                    f"'{folder}' holds a run made with other options:{listed}\nChoose another folder, ask for the "
+                    "same, or delete that run with `overwrite=True` (`--overwrite` on the command line)."
                 )
             for name in OWN:
                 path = folder / name
@@ -380,7 +396,7 @@ class Study:
         save_json(folder / "study.json", settings)
 
     def _save_example(self, run: Run, network: Network, measured: Data) -> None:
-        """One sample that the attack fools, of middling displacement over the maps; the middle of all if it fools none."""
+        """One sample that the attack fools, of middling displacement over the maps; of all, if it fools none."""
         condition = run.settings["chosen"]["conditions"][-1]
         clean, attacked = run.recordings["clean"], run.recordings[condition]
         reduction = clean.reductions[0]
@@ -421,9 +437,7 @@ def _differences(found: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     return lines + [f"{name}: its contents have changed since the run was made" for name in changed]
 
 
-def _cautions(
-    recording: Recording, results: pd.DataFrame, network: Network, measured: Data, grid: Grid
-) -> list[str]:
+def _cautions(recording: Recording, results: pd.DataFrame, network: Network, measured: Data, grid: Grid) -> list[str]:
     """What a reader should know before believing the numbers."""
     found = []
     labels, n = recording.labels, len(recording)

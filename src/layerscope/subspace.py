@@ -10,9 +10,7 @@ OVERSAMPLED = 8
 ITERATIONS = 5
 
 
-def principal_axes(
-    vectors: Vectors, rank: int, *, seed: int = 0
-) -> tuple[Float[Tensor, "r d"], Float[Tensor, " r"]]:
+def principal_axes(vectors: Vectors, rank: int, *, seed: int = 0) -> tuple[Float[Tensor, "r d"], Float[Tensor, " r"]]:
     """The `rank` leading principal directions, as rows, and the standard deviation along each.
 
     A randomised range finder with power iterations (Halko, Martinsson & Tropp 2011, SIAM Review 53, algorithm 4.4).

@@ -39,7 +39,11 @@ def attack_pairs(results: pd.DataFrame) -> list[tuple[str, str]]:
     """Each attack condition with the noise condition of its budget."""
     conditions = list(results.loc[results["measure"] == "flip_rate", "condition"].unique())
     noises = {_budget(name): name for name in conditions if name.startswith("noise:")}
-    return [(name, noises[_budget(name)]) for name in conditions if not name.startswith("noise:") and _budget(name) in noises]
+    return [
+        (name, noises[_budget(name)])
+        for name in conditions
+        if not name.startswith("noise:") and _budget(name) in noises
+    ]
 
 
 def layer_of_departure(results: pd.DataFrame, reduction: str, attack: str, control: str) -> str | None:
@@ -51,7 +55,7 @@ def layer_of_departure(results: pd.DataFrame, reduction: str, attack: str, contr
     noisy = select(results, measure="flip_rate", reduction=reduction, condition=control)
     apart = (attacked["low"] > noisy["high"]) & (attacked["value"] - noisy["value"] >= MARGIN)
     departed = apart[::-1].cummin()[::-1]
-    return str(attacked.loc[departed.idxmax(), "layer"]) if departed.any() else None
+    return str(attacked["layer"][departed].iloc[0]) if departed.any() else None
 
 
 def _budget(condition: str) -> str:
@@ -80,7 +84,9 @@ def _compression(results: pd.DataFrame, reduction: str) -> Claim | None:
         if null.empty:
             return Claim("the first layer compresses", f"{detail}; no untrained null was measured")
         shared = null["high"][1] < null["low"][0]
-        return Claim(f"the first layer compresses{', but so it does untrained' if shared else ', and that is learned'}", detail)
+        return Claim(
+            f"the first layer compresses{', but so it does untrained' if shared else ', and that is learned'}", detail
+        )
     if first["low"] > given["high"]:
         return Claim("the first layer widens the space instead of compressing it", detail)
     return Claim("the first layer neither compresses nor widens the space", f"{detail}; the intervals overlap")
@@ -102,7 +108,10 @@ def _expansion(results: pd.DataFrame, reduction: str) -> Claim | None:
         if null.empty:
             return Claim("codes become diverse with depth", f"{detail}; no untrained null was measured")
         shared = null["low"].iloc[-2] > null["high"].iloc[1]
-        return Claim(f"codes become diverse with depth{', but so they do untrained' if shared else ', and that is learned'}", detail)
+        return Claim(
+            f"codes become diverse with depth{', but so they do untrained' if shared else ', and that is learned'}",
+            detail,
+        )
     return Claim("codes do not become more diverse with depth", detail)
 
 

@@ -1,6 +1,7 @@
 """Inputs that change the answer, and noise of equal size to compare them with."""
 
-from layerscope.attacks.base import AbstractPerturbation, Attacked
+from layerscope.attacks.base import AbstractPerturbation as AbstractPerturbation
+from layerscope.attacks.base import Attacked
 from layerscope.attacks.controls import Noise
 from layerscope.attacks.gradient import PGD
 from layerscope.network import Network

@@ -39,8 +39,8 @@ def _moments(vectors: Vectors) -> tuple[float, float]:
     covariance_squared = float(gram.square().sum()) / (n - 1) ** 2
     trace = total / (n - 1)
     mean_quartic = quartic / (n - 1)
-    unbiased = (n - 1) / (n * (n - 2) * (n - 3)) * (
-        (n - 1) * (n - 2) * covariance_squared + trace**2 - n * mean_quartic
+    unbiased = (
+        (n - 1) / (n * (n - 2) * (n - 3)) * ((n - 1) * (n - 2) * covariance_squared + trace**2 - n * mean_quartic)
     )
     return trace, max(unbiased, 0.0)
 
@@ -91,10 +91,7 @@ def class_gaps(vectors: Vectors, labels: Labels) -> PerSample:
     return torch.cat(gaps)
 
 
-def shifts_over_gaps(
-    clean: Vectors, perturbed: Vectors, gaps: Float[Tensor, " n"]
-) -> PerSample:
+def shifts_over_gaps(clean: Vectors, perturbed: Vectors, gaps: Float[Tensor, " n"]) -> PerSample:
     """How far each sample moved, in gaps; infinite where the gap is 0 and it moved, 0 where it did not."""
     shifts = (perturbed - clean).norm(dim=1)
     return torch.where(shifts > 0, shifts / gaps, torch.zeros_like(shifts))
-

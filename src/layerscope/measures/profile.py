@@ -10,12 +10,19 @@ from layerscope.codes import Coded, best_of
 from layerscope.layers import Layer
 from layerscope.measures import geometry, information, topology
 from layerscope.progress import bar
-from layerscope.results import Result, finding
+from layerscope.results import Place, Result, finding
 from layerscope.stats import interval, quantile_bounds, resample, share_interval, weighted_mean
 from layerscope.types import Labels, Replicates, Weights
 
 DRAWS = 200
 PERMUTATIONS = 200
+
+
+class Band(NamedTuple):
+    """What a null gives: its mean, and where 95 % of it lies."""
+
+    value: float
+    bounds: tuple[float, float]
 
 
 class Estimate(NamedTuple):
@@ -64,28 +71,26 @@ def profile(
                 own = estimates(trained, layer, weights)
                 null = [estimates(draw, layer, weights) for draw in untrained]
                 shuffled = _shuffled(trained, layer, permutations=permutations, seed=seed)
+                place = Place(layer.name, depth, "clean", reduction)
                 for measure, estimate in own.items():
-                    place = {"layer": layer.name, "layer_index": depth, "reduction": reduction}
-                    bands = {"untrained": _pooled([draw[measure] for draw in null]), "shuffled": shuffled.get(measure)}
-                    means = {name: nan if band is None else band[0] for name, band in bands.items()}
-                    rows.append(
-                        finding(
-                            measure,
-                            estimate.value,
-                            estimate.bounds,
-                            len(recording),
-                            null_untrained=means["untrained"],
-                            null_shuffled=means["shuffled"],
-                            **place,
-                        )
-                    )
-                    rows += [
-                        finding(measure, band[0], band[1], len(recording), condition=name, **place)
-                        for name, band in bands.items()
-                        if band is not None
-                    ]
+                    pooled = _pooled([draw[measure] for draw in null])
+                    rows += _with_nulls(measure, estimate, place, len(recording), pooled, shuffled.get(measure))
                 progress.advance()
     return rows
+
+
+def _with_nulls(
+    measure: str, estimate: Estimate, place: Place, n: int, untrained: Band | None, shuffled: Band | None
+) -> list[Result]:
+    """A measure's row, and one for each null that it has."""
+    bands = {"untrained": untrained, "shuffled": shuffled}
+    means = {f"null_{name}": nan if band is None else band.value for name, band in bands.items()}
+    rows = [finding(measure, estimate.value, estimate.bounds, n, place, **means)]
+    return rows + [
+        finding(measure, band.value, band.bounds, n, place._replace(condition=name))
+        for name, band in bands.items()
+        if band is not None
+    ]
 
 
 def labels_of(coded: Coded) -> Labels | None:
@@ -130,17 +135,15 @@ def _bootstrapped(value: float, replicates: torch.Tensor) -> Estimate:
     return Estimate(value, replicates.float(), interval(value, replicates.float()))
 
 
-def _pooled(estimated: Sequence[Estimate]) -> tuple[float, tuple[float, float]] | None:
+def _pooled(estimated: Sequence[Estimate]) -> Band | None:
     """Mean over draws, and the middle 95 % of all draws' replicates, each draw's centred on its value."""
     if not estimated:
         return None
     centred = [draw.replicates - draw.replicates.mean() + draw.value for draw in estimated]
-    return sum(draw.value for draw in estimated) / len(estimated), quantile_bounds(torch.cat(centred))
+    return Band(sum(draw.value for draw in estimated) / len(estimated), quantile_bounds(torch.cat(centred)))
 
 
-def _shuffled(
-    coded: Coded, layer: Layer, *, permutations: int, seed: int
-) -> dict[str, tuple[float, tuple[float, float]]]:
+def _shuffled(coded: Coded, layer: Layer, *, permutations: int, seed: int) -> dict[str, Band]:
     """The label measures after permutations of the labels: mean and middle 95 %."""
     labels = labels_of(coded)
     if labels is None:
@@ -149,7 +152,7 @@ def _shuffled(
     k, classes = len(coded.atlas.grid), int(labels.max()) + 1
     joint = information.shuffled_counts(codes, labels, k, classes, draws=permutations, seed=seed)
     values = {measure: compute(joint) for measure, compute in INFORMATION.items()}
-    return {measure: (float(value.mean()), quantile_bounds(value)) for measure, value in values.items()}
+    return {measure: Band(float(value.mean()), quantile_bounds(value)) for measure, value in values.items()}
 
 
 def _accuracy(coded: Coded) -> list[Result]:
@@ -157,4 +160,4 @@ def _accuracy(coded: Coded) -> list[Result]:
     if recording.labels is None:
         return []
     right = int((recording.labels == recording.predictions).sum())
-    return [finding("accuracy", right / len(recording), share_interval(right, len(recording)), len(recording))]
+    return [finding("accuracy", right / len(recording), share_interval(right, len(recording)), len(recording), Place())]

@@ -1,7 +1,6 @@
 """A run as one HTML file: inline SVG, no script, nothing from the web. Every number is read from results.parquet."""
 
 import io
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from layerscope import figures
-from layerscope.results import MEASURES, select
+from layerscope.results import MEASURES, Result, findings, select
 from layerscope.store import write
 from layerscope.summary import summary
 
@@ -91,16 +90,15 @@ def _headline(results: pd.DataFrame) -> list[tuple[str, float, float, float, int
             MEASURES[row.measure].title if row.condition == "clean" else f"accuracy under {row.condition}",
             row.value, row.low, row.high, row.n,
         )
-        for row in rows.itertuples()
+        for row in findings(rows)
     ]  # fmt: skip
 
 
-def _rows(results: pd.DataFrame, reduction: str) -> list[dict[str, Any]]:
+def _rows(results: pd.DataFrame, reduction: str) -> list[Result]:
     """The layer rows under one reduction, nulls' own rows left out: they stand beside the value."""
     rows = select(results, reduction=reduction)
-    return rows[~rows["condition"].isin(["untrained", "shuffled"])].sort_values(
-        ["measure", "condition", "layer_index"], kind="stable"
-    ).to_dict("records")  # fmt: skip
+    shown = rows[~rows["condition"].isin(["untrained", "shuffled"])]
+    return findings(shown.sort_values(["measure", "condition", "layer_index"], kind="stable"))
 
 
 def _picture(run: Run, example: dict[str, Tensor]) -> dict[str, Any] | None:

@@ -5,7 +5,6 @@ from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
-
 from torch import Tensor
 
 Kind = Literal["hexagonal", "rectangular"]

@@ -72,7 +72,7 @@ def train(
     """
     prototypes, history = initial, []
     squares = grid.distances.to(vectors.device).square()
-    energy = sum(float(block.double().square().sum()) for block in vectors.split(BLOCK))
+    energy = float(sum(block.double().square().sum() for block in vectors.split(BLOCK)))
     for radius in radii:
         sums = torch.zeros_like(prototypes, dtype=torch.float64)
         counts = torch.zeros(len(grid), dtype=torch.float64, device=vectors.device)

@@ -1,0 +1,29 @@
+# make demo: environment, installation, the main job on the bundled network.
+# make test: the same environment, everything that checks.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check clean
+
+demo: .venv/.complete
+	$(BIN)/layerscope demo --out runs/demo
+
+test: .venv/.complete
+	scripts/check
+	$(BIN)/python -m pytest --cov --cov-report=term --durations=10
+
+check: .venv/.complete
+	scripts/check
+
+.venv/.complete: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Layerscope needs Python 3.11 or newer; $(PYTHON) is older. Say which one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+	  { echo "$(PYTHON) can't make environments; install its venv module (Debian: apt-get install python3-venv)."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
+	$(BIN)/python -m pip install --progress-bar=on --constraint constraints.txt --editable . --group dev
+	@touch $@
+
+clean:
+	rm -rf .venv runs

@@ -1,0 +1,66 @@
+"""The import graph is the architecture: every module imports only from layers below its own."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "layerscope"
+ROOT = Path(__file__).parents[1] / "src" / PACKAGE
+LAYERS = [  # low to high; names on one line are siblings and may not import each other
+    {"errors", "types"},
+    {"store", "stats", "progress", "subspace", "reductions"},
+    {"results", "network", "som"},
+    {"summary", "data", "layers"},
+    {"recording"},
+    {"atlas"},
+    {"codes"},
+    {"measures", "attacks"},
+    {"flow", "figures"},
+    {"report", "demo"},
+    {"study"},
+    {"cli"},
+    {"__main__"},
+]
+RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
+
+
+def part(path: Path) -> str:
+    """The stage a file belongs to: 'som' for src/layerscope/som/grid.py, 'codes' for src/layerscope/codes.py."""
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def own_imports(tree: ast.AST, path: Path) -> Iterator[tuple[int, str]]:
+    """Every (line, stage) that `tree`, a part of the file at `path`, imports from this package."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.ImportFrom(level=level) if level:
+                raise AssertionError(f"{path}:{node.lineno}: relative import; write `from {PACKAGE}.… import …`")
+            case ast.ImportFrom(module=str(module)) if module == PACKAGE:
+                yield from ((node.lineno, alias.name) for alias in node.names)
+            case ast.ImportFrom(module=str(module)) if module.startswith(PACKAGE + "."):
+                yield node.lineno, module.split(".")[1]
+            case ast.Import(names=names):
+                for alias in names:
+                    if alias.name.startswith(PACKAGE + "."):
+                        yield node.lineno, alias.name.split(".")[1]
+
+
+MODULES = [path for path in sorted(ROOT.rglob("*.py")) if path != ROOT / "__init__.py"]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path):
+    here = part(path)
+    assert here in RANK, f"{here} stands in no layer; add it to LAYERS"
+    for line, there in own_imports(ast.parse(path.read_text()), path):
+        assert there == here or RANK[there] < RANK[here], f"{path}:{line}: {here} may not import {there}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_own_import_hides_in_a_function(path):
+    for function in ast.walk(ast.parse(path.read_text())):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            hidden = [line for line, _ in own_imports(function, path)]
+            assert not hidden, f"{path}:{hidden[:1]}: import from {PACKAGE} at the top, not inside {function.name}"
