@@ -44,7 +44,7 @@ def fit_atlas(
     grid: Grid,
     *,
     align: bool = True,
-    scaling: Scaling = "own",
+    scaling: str = "own",
     seed: int = 0,
     show_progress: bool = True,
 ) -> Atlas:
@@ -70,8 +70,7 @@ def fit_atlas(
             f"A map of {grid.rows} x {grid.columns} = {len(grid)} units needs at least as many samples to be fitted; "
             f"got {len(recording)}. Give more data or a smaller `grid`."
         )
-    if scaling not in get_args(Scaling):
-        raise ValueError(f"`scaling` must be one of {', '.join(get_args(Scaling))}; got {scaling!r}.")
+    check_scaling(scaling)
     maps: dict[Layer, Map] = {}
     with bar("training maps", len(recording.layers), show=show_progress) as progress:
         for reduction in recording.reductions:
@@ -84,7 +83,7 @@ def fit_atlas(
     return Atlas(maps)
 
 
-def _fit(vectors: Vectors, grid: Grid, scaling: Scaling, before: Units | None, seed: int) -> Map:
+def _fit(vectors: Vectors, grid: Grid, scaling: str, before: Units | None, seed: int) -> Map:
     """A layer's map; `before` are the samples' units on the map to follow, if any."""
     offset = vectors.double().mean(0)
     scale = torch.ones_like(offset)
@@ -101,6 +100,12 @@ def _fit(vectors: Vectors, grid: Grid, scaling: Scaling, before: Units | None, s
     radii = [start * (END_RADIUS / start) ** (epoch / (EPOCHS - 1)) for epoch in range(EPOCHS)]
     prototypes, history = train(centred, grid, initial, radii)
     return Map(grid, prototypes, offset.float(), scale.float(), history)
+
+
+def check_scaling(scaling: str) -> None:
+    """Raise ValueError where `scaling` is none that `fit_atlas` knows."""
+    if scaling not in get_args(Scaling):
+        raise ValueError(f"`scaling` must be one of {', '.join(get_args(Scaling))}; got {scaling!r}.")
 
 
 def save_atlas(atlas: Atlas, folder: Path | str) -> None:

@@ -41,8 +41,8 @@ class Data:
     """Where it comes from, as reports say it."""
     rows: np.ndarray[Any, np.dtype[np.int64]]
     """(n,): the rows of the source, which are the samples' ids."""
-    read: Callable[[Sequence[int]], tuple[Tensor, Tensor | None]]
-    """Rows of the source to inputs and labels."""
+    read: Callable[[Sequence[int]], tuple[Any, Any]]
+    """Rows of the source to inputs and labels, as the source gives them."""
     class_names: tuple[str, ...]
     """Empty where classes have numbers only."""
     fingerprint: str
@@ -229,7 +229,7 @@ def _open_dataset(source: Any, limit: int | None) -> Data:
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__"):
         dataset = list(islice(iter(dataset), limit))
 
-    def read(rows: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+    def read(rows: Sequence[int]) -> tuple[Any, Any]:
         made = collate([dataset[row] for row in rows])
         return (made[0], made[1]) if isinstance(made, (tuple, list)) else (made, None)
 

@@ -5,17 +5,19 @@ is read from the results table and the code tables of a run.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import hsv_to_rgb, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from layerscope.recording import Recording
 from layerscope.results import MEASURES, select
@@ -44,8 +46,10 @@ STYLE: Any = {
 }
 
 Array = NDArray[np.float64]
+Picture = Float[Tensor, "channels height width"]
 
 
+@runtime_checkable
 class Run(Protocol):
     """What the figures need of a run."""
 
@@ -218,17 +222,17 @@ def depth(run: Run, *, reduction: str = "mean", sample: int | None = None) -> Fi
     return figure
 
 
-def pictures(clean: Array, perturbed: Array, captions: Sequence[str]) -> Figure:
+def pictures(clean: Picture, perturbed: Picture, captions: Sequence[str]) -> Figure:
     """One image clean, the change to it (enlarged to full contrast around grey), and perturbed; channels first."""
     change = perturbed - clean
-    largest = float(np.abs(change).max()) or 1.0
+    largest = float(change.abs().max()) or 1.0
     figure = Figure(figsize=(4.2, 1.6))
     with mpl.rc_context(STYLE):
         for place, (image, caption) in enumerate(
             zip((clean, change / (2 * largest) + 0.5, perturbed), captions, strict=True)
         ):
             axes = figure.add_axes((place / 3 + 0.01, 0.0, 0.31, 0.8))
-            axes.imshow(np.moveaxis(image, 0, 2).clip(0, 1).squeeze(), cmap="gray", vmin=0, vmax=1)
+            axes.imshow(image.permute(1, 2, 0).squeeze(2).clamp(0, 1).numpy(), cmap="gray", vmin=0, vmax=1)
             axes.set_title(caption, fontsize=8)
             axes.set_axis_off()
     return figure

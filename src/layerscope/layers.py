@@ -53,7 +53,7 @@ def choose_layers(
     runnable = [_public(call) for call in calls if call.shape and call.shape[0] == len(inputs)]
     if wanted == "auto":
         chosen = _auto(network, calls, runnable, tuple(logits.shape))
-        return chosen, f"auto: {len(chosen)} composite blocks, stem and head, in the order in which they run"
+        return chosen, f"auto: {len(chosen)} blocks and lone layers, in the order in which they run"
     patterns = [wanted] if isinstance(wanted, str) else list(wanted)
     picked: set[str] = set()
     for pattern in patterns:

@@ -22,6 +22,9 @@ from torch.utils.hooks import RemovableHandle
 from layerscope.store import tensors_digest
 from layerscope.types import Inputs, Logits
 
+UNTRAINED_SEED = 0x1A7E5C0B
+"""Added to the seed of untrained draws: a user's own small seed would draw the weights that training began with."""
+
 Keep = Callable[[str, Tensor], None]
 """Called with a layer's name and what it put out."""
 
@@ -158,7 +161,7 @@ class Network:
         module = copy.deepcopy(self.module)
         drawn: set[int] = set()
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.manual_seed(seed)
+            torch.manual_seed(UNTRAINED_SEED + seed)
             for part in module.modules():
                 reset = getattr(part, "reset_parameters", None)
                 if callable(reset):

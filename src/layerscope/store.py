@@ -59,7 +59,8 @@ def load_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CorruptFileError(f"'{path}' is not readable JSON ({error}); delete it and run again.") from error
-    assert isinstance(value, dict), f"{path} holds no object"
+    if not isinstance(value, dict):
+        raise CorruptFileError(f"'{path}' holds no JSON object; delete it and run again.")
     return value
 
 
@@ -114,7 +115,9 @@ def load_table(path: Path) -> pd.DataFrame:
     """
     try:
         return pq.read_table(path).to_pandas()
-    except pa.ArrowInvalid as error:
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowInvalid, OSError) as error:
         raise CorruptFileError(f"'{path}' is damaged ({error}); delete it and run again.") from error
 
 

@@ -26,7 +26,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from layerscope.atlas import Atlas, Scaling, fit_atlas, load_atlas, save_atlas
+from layerscope.atlas import Atlas, check_scaling, fit_atlas, load_atlas, save_atlas
 from layerscope.attacks import AbstractPerturbation, control_spec, parse_attack
 from layerscope.codes import Coded, encode, load_codes, save_codes
 from layerscope.data import Batch, Data, load_data
@@ -190,7 +190,7 @@ class Study:
     samples measured, whichever is smaller."""
     align: bool = True
     """Whether maps follow one another through the depth."""
-    scaling: Scaling = "own"
+    scaling: str = "own"
     """`own` keeps a layer's scale; `standard` divides each feature by its standard deviation."""
     untrained: int = 2
     """Draws of the untrained null."""
@@ -208,6 +208,7 @@ class Study:
         for name, least in (("untrained", 0), ("draws", 50), ("batch_size", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"`{name}` must be at least {least}; got {getattr(self, name)}.")
+        check_scaling(self.scaling)
         if self.attack is not None:
             parse_attack(self.attack)
         for reduction in self.reductions:
@@ -259,6 +260,7 @@ class Study:
                 warnings.simplefilter("always")
                 fresh = network.untrained(seed=self.seed + draw)
             cautions += [str(one.message) for one in caught if str(one.message) not in cautions]
+            self._say(f"Null {draw + 1} of {self.untrained}: the same architecture with untrained weights")
             nulls.append(self._coded(folder / "nulls" / f"untrained-{draw}", fresh, measured, fitted, settings, grid))
         if not (folder / "results.parquet").is_file():
             kwargs: dict[str, Any] = {"draws": self.draws, "seed": self.seed, "show_progress": self.progress}

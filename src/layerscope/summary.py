@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from layerscope.results import select
+from layerscope.results import Result, findings, select
 
 MARGIN = 0.1
 """How much larger than the control's an attack's flip rate must be, beyond both intervals, to have parted from it."""
@@ -23,7 +23,8 @@ def summary(results: pd.DataFrame) -> list[str]:
 
     "Compresses" means that the participation ratio of the first layer lies below the input's, and "codes become
     diverse" that the label information of the last layer before the logits lies above the first layer's, each with
-    disjoint 95 % intervals. "Learned" means that the band of the untrained network does not do so.
+    disjoint 95 % intervals. "Learned" means that the untrained network does not do so and that the trained one lies
+    beyond its band: below it in the first layer, or with a rise larger than the largest rise within the band.
     """
     reductions = [name for name in results["reduction"].unique() if name]
     told = {reduction: _claims(results, reduction) for reduction in reductions}
@@ -72,47 +73,55 @@ def _claims(results: pd.DataFrame, reduction: str) -> dict[str, Claim]:
 
 def _compression(results: pd.DataFrame, reduction: str) -> Claim | None:
     """Participation ratio of the first layer against the input's."""
-    own = select(results, measure="participation_ratio", reduction=reduction, condition="clean")
-    null = select(results, measure="participation_ratio", reduction=reduction, condition="untrained")
+    own, null = _with_null(results, "participation_ratio", reduction)
     if len(own) < 3:
         return None
-    given, first = own.iloc[0], own.iloc[1]
-    detail = f"participation ratio {first['value']:.1f} in {first['layer']} against {given['value']:.1f} in the input"
-    if len(null):
-        detail += f"; untrained {null['value'][1]:.1f}"
-    if first["high"] < given["low"]:
-        if null.empty:
-            return Claim("the first layer compresses", f"{detail}; no untrained null was measured")
-        shared = null["high"][1] < null["low"][0]
-        return Claim(
-            f"the first layer compresses{', but so it does untrained' if shared else ', and that is learned'}", detail
-        )
-    if first["low"] > given["high"]:
+    given, first = own[0], own[1]
+    detail = f"participation ratio {first.value:.1f} in {first.layer} against {given.value:.1f} in the input"
+    if null:
+        detail += f"; untrained {null[1].value:.1f}"
+    if first.low > given.high:
         return Claim("the first layer widens the space instead of compressing it", detail)
-    return Claim("the first layer neither compresses nor widens the space", f"{detail}; the intervals overlap")
+    if first.high >= given.low:
+        return Claim("the first layer neither compresses nor widens the space", f"{detail}; the intervals overlap")
+    if not null:
+        return Claim("the first layer compresses", f"{detail}; no untrained null was measured")
+    beside = _beside_null("it does", beyond=first.high < null[1].low, shared=null[1].high < null[0].low)
+    return Claim(f"the first layer compresses, {beside}", detail)
 
 
 def _expansion(results: pd.DataFrame, reduction: str) -> Claim | None:
     """Label information of the last layer before the logits against the first layer's."""
-    own = select(results, measure="label_information", reduction=reduction, condition="clean")
-    null = select(results, measure="label_information", reduction=reduction, condition="untrained")
+    own, null = _with_null(results, "label_information", reduction)
     if len(own) < 4:
         return None
-    first, last = own.iloc[1], own.iloc[-2]
-    detail = (
-        f"label information {first['value']:.2f} in {first['layer']}, {last['value']:.2f} in {last['layer']}"
-    )  # fmt: skip
-    if len(null):
-        detail += f"; untrained {null['value'].iloc[1]:.2f} and {null['value'].iloc[-2]:.2f}"
-    if last["low"] > first["high"]:
-        if null.empty:
-            return Claim("codes become diverse with depth", f"{detail}; no untrained null was measured")
-        shared = null["low"].iloc[-2] > null["high"].iloc[1]
-        return Claim(
-            f"codes become diverse with depth{', but so they do untrained' if shared else ', and that is learned'}",
-            detail,
-        )
-    return Claim("codes do not become more diverse with depth", detail)
+    first, last = own[1], own[-2]
+    detail = f"label information {first.value:.2f} in {first.layer}, {last.value:.2f} in {last.layer}"
+    if null:
+        detail += f"; untrained {null[1].value:.2f} and {null[-2].value:.2f}"
+    if last.low <= first.high:
+        return Claim("codes do not become more diverse with depth", detail)
+    if not null:
+        return Claim("codes become diverse with depth", f"{detail}; no untrained null was measured")
+    beyond = last.low - first.high > null[-2].high - null[1].low
+    beside = _beside_null("they do", beyond=beyond, shared=null[-2].low > null[1].high)
+    return Claim(f"codes become diverse with depth, {beside}", detail)
+
+
+def _with_null(results: pd.DataFrame, measure: str, reduction: str) -> tuple[list[Result], list[Result]]:
+    """A measure over depth, and its untrained null's."""
+    clean, untrained = (
+        findings(select(results, measure=measure, reduction=reduction, condition=condition))
+        for condition in ("clean", "untrained")
+    )
+    return clean, untrained
+
+
+def _beside_null(does: str, *, beyond: bool, shared: bool) -> str:
+    """How a finding stands beside the untrained network's, which may share it."""
+    if not beyond:
+        return f"but no more than {does} untrained"
+    return f"and more than {does} untrained" if shared else "and that is learned"
 
 
 def _parting(results: pd.DataFrame, reduction: str, attack: str, control: str) -> Claim:

@@ -52,7 +52,7 @@ def participation_ratio_draws(vectors: Vectors, weights: Weights) -> Replicates:
     the sum of the squares of the smallest eigenvalues, is kept as it is.
     """
     n = len(vectors)
-    centred = vectors - vectors.mean(0)
+    centred = vectors - vectors.double().mean(0).to(vectors.dtype)
     if float(centred.abs().max()) == 0:
         return torch.zeros(len(weights))
     centred = centred / centred.square().sum(1).mean().sqrt()

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import matplotlib as mpl
 import pandas as pd
@@ -18,6 +18,7 @@ from layerscope.store import write
 from layerscope.summary import summary
 
 
+@runtime_checkable
 class Run(figures.Run, Protocol):
     """What the report needs of a run."""
 
@@ -116,5 +117,5 @@ def _picture(run: Run, example: dict[str, Tensor]) -> dict[str, Any] | None:
     image = example["clean"][0]
     if image.ndim == 3 and image.shape[0] in (1, 3):
         captions = (f"clean: {answers[0]}", "change, enlarged", f"attacked: {answers[1]}")
-        told["figure"] = svg(figures.pictures(image.numpy(), example["perturbed"][0].numpy(), captions))
+        told["figure"] = svg(figures.pictures(image, example["perturbed"][0], captions))
     return told

@@ -22,7 +22,7 @@ class Grid:
 
     rows: int
     columns: int
-    kind: Kind = "hexagonal"
+    kind: str = "hexagonal"
 
     def __post_init__(self) -> None:
         if self.rows < 1 or self.columns < 1 or self.rows * self.columns < 2:

@@ -1,0 +1,62 @@
+"""A tiny network and tiny data; a finished run of them; the bundled run."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+
+class TinyNet(nn.Module):
+    """Three groups of layers and a head, for images (1, 6, 6) of three classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(inplace=True))
+        self.middle = nn.Sequential(nn.Conv2d(4, 6, 3, padding=1), nn.ReLU(inplace=True))
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.head(self.middle(self.stem(x)).mean((2, 3)))
+
+
+def tiny_data(n=120, seed=0):
+    """Images whose class is which third of them is bright."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % 3
+    images = 0.3 * torch.rand(n, 1, 6, 6, generator=generator)
+    for label in range(3):
+        images[labels == label, :, 2 * label : 2 * label + 2] += 0.5
+    return images, labels
+
+
+def tiny_module(seed=0):
+    """The network, trained until it tells the classes apart."""
+    torch.manual_seed(seed)
+    module, (images, labels) = TinyNet(), tiny_data(seed=1)
+    optimiser = torch.optim.Adam(module.parameters(), 0.02)
+    for _ in range(80):
+        optimiser.zero_grad()
+        cross_entropy(module(images), labels).backward()
+        optimiser.step()
+    module.requires_grad_(True).zero_grad(set_to_none=True)
+    return module.eval()
+
+
+@pytest.fixture
+def module():
+    return tiny_module()
+
+
+@pytest.fixture
+def pairs():
+    return tiny_data()
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """A finished study of the tiny network."""
+    from layerscope import Network, Study  # inside: the run-time shape checks are installed after collection starts
+
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    network = Network(tiny_module(), class_names=("top", "middle", "bottom"))
+    return Study(folder, network, tiny_data(), grid=(3, 4), draws=50, batch_size=32, progress=False).run()

@@ -1,0 +1,50 @@
+"""Participation ratio and gaps, by eigenvalues and by loops over samples."""
+
+from itertools import permutations
+from math import inf, sqrt
+
+import numpy as np
+
+
+def covariance(vectors):
+    """Of the rows, with N in the denominator."""
+    rows = np.asarray(vectors, dtype=float)
+    centred = rows - rows.mean(0)
+    return centred.T @ centred / len(rows)
+
+
+def plug_in_participation_ratio(vectors):
+    """Gao et al. 2017, eq. 5, of the sample covariance as it is."""
+    eigenvalues = np.linalg.eigvalsh(covariance(vectors))
+    return eigenvalues.sum() ** 2 / (eigenvalues**2).sum()
+
+
+def squared_covariance_trace(vectors):
+    """Unbiased tr(C^2): over all four different samples, half the products of two differences, squared.
+
+    For independent samples E[((a - b) . (c - d))^2] = tr((2 C)(2 C)).
+    """
+    rows = np.asarray(vectors, dtype=float)
+    total, count = 0.0, 0
+    for a, b, c, d in permutations(range(len(rows)), 4):
+        total += float((rows[a] - rows[b]) @ (rows[c] - rows[d])) ** 2 / 4
+        count += 1
+    return total / count
+
+
+def unbiased_participation_ratio(vectors):
+    """tr(C)^2 with N - 1 in the denominator, over the unbiased tr(C^2)."""
+    n = len(vectors)
+    return (np.trace(covariance(vectors)) * n / (n - 1)) ** 2 / squared_covariance_trace(vectors)
+
+
+def gaps(vectors, labels):
+    """Each row's distance to the nearest row of another class."""
+    found = []
+    for row, own in zip(vectors, labels, strict=True):
+        nearest = inf
+        for other, label in zip(vectors, labels, strict=True):
+            if label != own:
+                nearest = min(nearest, sqrt(sum((a - b) ** 2 for a, b in zip(row, other, strict=True))))
+        found.append(nearest)
+    return found

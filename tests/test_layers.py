@@ -1,0 +1,87 @@
+"""Which layers are picked, by name and by `auto`."""
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from layerscope.layers import Layer, choose_layers, parse_layer
+from layerscope.network import Network
+
+
+def picked(module, inputs, wanted="auto"):
+    return choose_layers(Network(module.eval()), inputs, wanted)[0]
+
+
+def test_a_layer_is_written_with_its_reduction():
+    layer = Layer("blocks.0", "sketch:512")
+    assert str(layer) == "blocks.0|sketch:512"
+    assert parse_layer(str(layer)) == layer
+
+
+def test_auto_takes_the_blocks_of_the_bundled_network():
+    from layerscope import demo
+
+    names, why = choose_layers(demo.network(), torch.rand(2, 1, 28, 28))
+    assert names == ("stem", *(f"blocks.{index}" for index in range(6)))
+    assert why == "auto: 7 blocks and lone layers, in the order in which they run"
+
+
+def test_auto_takes_what_each_group_of_a_plain_sequence_puts_out_last():
+    module = nn.Sequential(nn.Flatten(), nn.Linear(9, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2))
+    assert picked(module, torch.rand(3, 1, 3, 3)) == ("3", "5")
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "some", "most"),
+    [
+        ("resnet18", "maxpool", "layer3.1", 9),
+        ("vgg11_bn", "features.3", "features.24", 10),
+        ("densenet121", "features.pool0", "features.denseblock3", 8),
+        ("googlenet", "conv1", "inception4a", 12),
+        ("mobilenet_v3_small", "features.0", "features.6", 14),
+        ("convnext_tiny", "features.0", "features.5.4", 20),
+        ("vit_b_16", "encoder.dropout", "encoder.layers.encoder_layer_5", 14),
+    ],
+)
+def test_auto_on_architectures_that_everybody_uses(name, first, some, most):
+    torch.manual_seed(0)
+    options = {"init_weights": False} if name == "googlenet" else {}
+    module = torchvision.models.get_model(name, weights=None, **options)
+    names = picked(module, torch.rand(2, 3, 224, 224))
+    assert names[0] == first
+    assert some in names
+    assert len(names) <= most
+    assert not {"fc", "classifier", "classifier.6", "heads"} & set(names)  # the logits
+
+
+def test_auto_thins_out_what_is_too_deep():
+    module = nn.Sequential(*(nn.Sequential(nn.Linear(4, 4), nn.ReLU()) for _ in range(50)), nn.Linear(4, 2))
+    names = picked(module, torch.rand(2, 4))
+    assert len(names) == 20
+    assert (names[0], names[-1]) == ("0", "49")
+
+
+def test_patterns_pick_in_the_order_in_which_layers_run(module, pairs):
+    assert picked(module, pairs[0][:2], ["middle*", "stem"]) == ("stem", "middle.0", "middle.1", "middle")
+
+
+def test_an_unknown_layer_names_the_closest(module, pairs):
+    with pytest.raises(ValueError, match=r"'midle' matches no layer that runs; did you mean 'middle'.*Layers are: stem.0, "):
+        picked(module, pairs[0][:2], "midle")
+
+
+def test_own_modules_called_input_and_logits_keep_a_name():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.input, self.logits = nn.Linear(4, 5), nn.Linear(5, 3)
+
+        def forward(self, x):
+            return self.logits(self.input(x).relu())
+
+    module = Named().eval()
+    assert picked(module, torch.rand(2, 4), "*") == ("input#0", "logits#0")
+    seen = {}
+    Network(module).watch(torch.rand(2, 4), ["input#0"], lambda name, output: seen.update({name: output.shape}))
+    assert seen == {"input#0": (2, 5)}

@@ -1,0 +1,125 @@
+"""Bootstrap draws and intervals, beside scipy, written-out draws, and simulation of how often they hold the truth."""
+
+import numpy as np
+import pytest
+import torch
+from handmade import few, gaussian, seeds
+from hypothesis import given
+from hypothesis import strategies as st
+from references.information import entropy
+from references.stats import centred_interval, lower_median, repeated
+from scipy import stats as scipy_stats
+
+from layerscope.measures.geometry import participation_ratio, participation_ratio_draws
+from layerscope.measures.information import joint_counts, label_information
+from layerscope.stats import interval, quantile_bounds, resample, share_interval, weighted_mean, weighted_median
+
+SETS = 300
+
+
+def test_every_draw_counts_as_many_samples_as_there_are():
+    weights = resample(37, 50, seed=0)
+    assert weights.shape == (50, 37)
+    assert (weights.sum(1) == 37).all()
+    assert torch.equal(weights, weights.round())
+    assert weights.min() == 0
+
+
+def test_samples_are_drawn_as_often_as_chance_has_it():
+    weights = resample(50, 4000, seed=0)
+    counts = scipy_stats.binom(50, 1 / 50)
+    torch.testing.assert_close(weights.mean(0), torch.ones(50), atol=5 * counts.std() / 4000**0.5, rtol=0)
+    assert float(weights.var()) == pytest.approx(counts.var(), rel=0.02)
+    assert float((weights == 0).float().mean()) == pytest.approx(counts.pmf(0), rel=0.02)
+
+
+def test_a_seed_gives_the_same_draws_and_another_gives_others():
+    assert torch.equal(resample(20, 5, seed=3), resample(20, 5, seed=3))
+    assert not torch.equal(resample(20, 5, seed=3), resample(20, 5, seed=4))
+
+
+@few
+@given(st.integers(0, 10**6), st.integers(1, 40))
+def test_weighted_mean_and_median_are_those_of_the_samples_drawn(seed, n):
+    values, weights = gaussian(n, seed=seed), resample(n, 12, seed=seed)
+    drawn = [repeated(values.tolist(), counts) for counts in weights]
+    np.testing.assert_allclose(weighted_mean(values, weights), [np.mean(draw) for draw in drawn], atol=1e-6)
+    np.testing.assert_array_equal(weighted_median(values, weights), np.float32([lower_median(draw) for draw in drawn]))
+
+
+def test_a_median_of_infinite_values_is_infinite_where_they_are_half_or_more():
+    values = torch.tensor([1.0, torch.inf, 2.0, torch.inf])
+    weights = torch.tensor([[1.0, 1.0, 1.0, 1.0], [0.0, 3.0, 1.0, 0.0], [2.0, 1.0, 0.0, 1.0]])
+    assert weighted_median(values, weights).tolist() == [2.0, torch.inf, 1.0]
+
+
+@few
+@given(st.integers(0, 10**6), st.floats(-50, 50), st.floats(-50, 50))
+def test_the_interval_is_the_replicates_spread_put_around_the_value(seed, value, bias):
+    replicates = gaussian(200, seed=seed).exp()
+    expected = centred_interval(value, replicates)
+    assert interval(value, replicates) == pytest.approx(expected, abs=1e-5)
+    assert interval(value, replicates + bias) == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_middle_of_evenly_spread_values_is_known():
+    assert quantile_bounds(torch.arange(1001.0)) == pytest.approx((25.0, 975.0))
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 10), (10, 10), (1, 2), (3, 10), (500, 1000), (1, 1000)])
+def test_the_interval_of_a_share_is_wilsons(successes, n):
+    expected = scipy_stats.binomtest(successes, n).proportion_ci(method="wilson")
+    assert share_interval(successes, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_the_interval_of_a_share_has_a_width_where_all_samples_agree():
+    low, high = share_interval(0, 50)
+    assert low == pytest.approx(0.0, abs=1e-12)
+    assert high > 0.05
+
+
+def held(truth, bounds):
+    return sum(low <= truth <= high for low, high in bounds) / len(bounds)
+
+
+def test_intervals_of_a_mean_hold_it_95_times_in_100():
+    weights = resample(80, 1000, seed=1)
+    drawn = 2 * gaussian(SETS, 80, seed=2) + 5
+    bounds = [interval(float(values.mean()), weighted_mean(values, weights)) for values in drawn]
+    assert 0.9 <= held(5, bounds) <= 0.99
+
+
+def test_intervals_of_a_participation_ratio_hold_it_95_times_in_100():
+    deviations = torch.tensor([3.0, 2.0, 2.0, 1.0, 1.0, 1.0, 0.5, 0.5])
+    truth = float(deviations.square().sum() ** 2 / deviations.pow(4).sum())
+    weights = resample(150, 500, seed=1)
+    drawn = gaussian(SETS, 150, 8, seed=2) * deviations
+    bounds = [interval(participation_ratio(rows), participation_ratio_draws(rows, weights)) for rows in drawn]
+    assert 0.9 <= held(truth, bounds) <= 0.99
+
+
+def test_intervals_of_label_information_hold_it_95_times_in_100():
+    generator = torch.Generator().manual_seed(2)
+    joint = torch.rand(6, 3, generator=generator).pow(3).double()
+    p = (joint / joint.sum()).numpy()
+    information = scipy_stats.entropy(p.sum(0)) + scipy_stats.entropy(p.sum(1)) - scipy_stats.entropy(p.ravel())
+    weights = resample(400, 500, seed=1)
+    cells = torch.multinomial(joint.flatten(), SETS * 400, replacement=True, generator=generator).reshape(SETS, 400)
+    bounds = []
+    for cell in cells:
+        value = label_information(joint_counts(cell // 3, cell % 3, 6, 3))
+        replicates = label_information(joint_counts(cell // 3, cell % 3, 6, 3, weights))
+        bounds.append(interval(float(value), replicates.float()))
+    assert 0.9 <= held(information / scipy_stats.entropy(p.sum(0)), bounds) <= 0.99
+
+
+@pytest.mark.parametrize("seed", seeds)
+def test_bias_of_the_replicates_does_not_move_the_interval(seed):
+    """Every bootstrap draw of an entropy is too low; the interval stands around the estimate all the same."""
+    codes = torch.randint(60, (200,), generator=torch.Generator().manual_seed(seed))
+    joint = joint_counts(codes, codes * 0, 60, 1, resample(200, 200, seed=0))
+    replicates = -torch.special.xlogy(joint / 200, joint / 200).sum((1, 2)) / np.log(2)
+    value = entropy(codes.tolist())
+    assert float(replicates.max()) < value
+    low, high = interval(value, replicates.float())
+    assert low < value < high

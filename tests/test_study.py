@@ -1,0 +1,349 @@
+"""A run from end to end: what it writes, that it is the same twice, and what it refuses."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import tiny_data, tiny_module
+
+from layerscope import Network, Study, load_run
+from layerscope import recording as recording_module
+from layerscope.errors import CorruptFileError, NonFiniteError, RunMismatchError, StorageError
+from layerscope.results import COLUMNS, MEASURES
+from layerscope.store import save_table
+
+OPTIONS = {"grid": (3, 4), "draws": 50, "batch_size": 32, "progress": False}
+NAMES = ("top", "middle", "bottom")
+
+
+def study(folder, data=None, **options):
+    network = Network(tiny_module(), class_names=NAMES)
+    return Study(folder, network, tiny_data() if data is None else data, **(OPTIONS | options))
+
+
+def measured(run):
+    """Every file whose bytes must be the same when a run is made again."""
+    paths = [run.folder / "results.parquet", *sorted(run.folder.rglob("codes/*.parquet"))]
+    return {str(path.relative_to(run.folder)): path.read_bytes() for path in paths}
+
+
+def test_a_run_is_a_folder_as_the_design_has_it(tiny_run):
+    assert sorted(path.name for path in tiny_run.folder.iterdir()) == [
+        "atlas", "codes", "example.safetensors", "nulls", "recordings", "report.html", "results.parquet", "study.json",
+    ]  # fmt: skip
+    names = ["clean", "noise-linf-8of255", "pgd-linf-8of255"]
+    assert sorted(path.name for path in (tiny_run.folder / "recordings").iterdir()) == [names[0], "fit", *names[1:]]
+    assert sorted(path.stem for path in (tiny_run.folder / "codes").iterdir()) == names
+    assert (tiny_run.folder / "atlas" / "sketch-512" / "stem.safetensors").is_file()
+    assert not [path for path in tiny_run.folder.rglob("*") if path.suffix in (".pkl", ".pt", ".npy", ".part")]
+
+
+def test_the_results_table_has_its_columns_and_every_measure_at_every_layer(tiny_run):
+    results = tiny_run.results
+    assert tuple(results.columns) == COLUMNS
+    assert set(results["measure"]) == set(MEASURES)
+    clean = results[(results["condition"] == "clean") & (results["layer"] != "")]
+    counts = clean.groupby(["measure", "reduction"]).size()
+    assert len(counts) == 6 * 2
+    assert set(counts) == {4}  # input, stem, middle, logits
+    assert (results["low"] <= results["value"] + 1e-9).all()
+    assert (results["value"] <= results["high"] + 1e-9).all()
+    assert clean["null_untrained"].notna().all()
+    assert clean.loc[clean["measure"] == "label_information", "null_shuffled"].notna().all()
+    assert (results["n"] == 40).all()
+    network = results[results["layer_index"] == -1]
+    assert list(network["measure"]) == ["accuracy", "robust_accuracy", "robust_accuracy"]
+    assert set(network["layer"]) == {""}
+
+
+def test_codes_are_the_table_of_the_design(tiny_run):
+    codes = tiny_run.codes["clean"]
+    assert list(codes.columns[:4]) == ["id", "code:input|mean", "distance:input|mean", "second:input|mean"]
+    assert codes["id"].tolist() == tiny_run.recordings["clean"].ids.tolist()
+    assert codes["code:stem|sketch:512"].between(0, 11).all()
+    assert (codes["code:stem|mean"] != codes["second:stem|mean"]).all()
+
+
+def test_what_was_fitted_was_not_measured(tiny_run):
+    fitted, measured_ids = (set(tiny_run.recordings[name].ids.tolist()) for name in ("fit", "clean"))
+    assert (len(fitted), len(measured_ids)) == (80, 40)
+    assert not fitted & measured_ids
+
+
+def test_a_run_that_is_loaded_is_the_run_that_was_made(tiny_run):
+    loaded = load_run(tiny_run.folder)
+    pd.testing.assert_frame_equal(loaded.results, tiny_run.results)
+    pd.testing.assert_frame_equal(loaded.codes["pgd:linf=8/255"], tiny_run.codes["pgd:linf=8/255"])
+    for layer, fitted in tiny_run.atlas.maps.items():
+        assert loaded.atlas.maps[layer].prototypes.equal(fitted.prototypes)
+    assert loaded.class_names == NAMES
+    assert list(loaded.profile.columns[:4]) == ["reduction", "layer", "measure", "value"]
+    with pytest.raises(ValueError, match=r"The run was made from an object \(TinyNet\), not from a spec"):
+        _ = loaded.network
+
+
+def test_the_example_is_a_sample_with_its_perturbed_self(tiny_run):
+    example = tiny_run.example
+    images, _ = tiny_data()
+    assert example["clean"].equal(images[example["id"]])
+    assert 0 < (example["perturbed"] - example["clean"]).abs().max() <= 8 / 255 + 1e-6
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tiny_run, tmp_path):
+    assert measured(study(tmp_path / "again").run()) == measured(tiny_run)
+    other = measured(study(tmp_path / "other", seed=1).run())
+    assert other["results.parquet"] != measured(tiny_run)["results.parquet"]
+
+
+def test_asking_again_changes_nothing(tiny_run):
+    before = {path: path.stat().st_mtime_ns for path in tiny_run.folder.rglob("*.safetensors")}
+    results = measured(tiny_run)
+    study(tiny_run.folder).run()
+    assert before == {path: path.stat().st_mtime_ns for path in tiny_run.folder.rglob("*.safetensors")}
+    assert measured(tiny_run) == results
+
+
+@pytest.mark.parametrize("stage", ["recordings/noise-linf-8of255", "atlas", "codes", "nulls/untrained-1", "results.parquet"])
+def test_what_is_missing_is_made_again_alike(tiny_run, tmp_path, stage):
+    shutil.copytree(tiny_run.folder, tmp_path / "run")
+    path = tmp_path / "run" / stage
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert measured(study(tmp_path / "run").run()) == measured(tiny_run)
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {tests!r})
+from conftest import tiny_data, tiny_module
+from layerscope import Network, Study
+network = Network(tiny_module(), class_names=("top", "middle", "bottom"))
+print("ready", flush=True)
+Study({folder!r}, network, tiny_data(), grid=(3, 4), draws=50, batch_size=32, progress=False).run()
+"""
+
+
+def test_a_run_that_is_killed_at_any_moment_goes_on_and_ends_with_the_same_bytes(tmp_path):
+    def start(name):
+        script = SCRIPT.format(tests=os.path.dirname(__file__), folder=str(tmp_path / name))
+        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+        with process.stdout as said:
+            assert said.readline() == "ready\n"
+        return process
+
+    started = time.monotonic()
+    assert start("whole").wait() == 0
+    duration = time.monotonic() - started
+    killed = 0
+    for share in (0.15, 0.4, 0.65, 0.85):
+        process = start("killed")
+        time.sleep(share * duration)
+        process.send_signal(signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
+    assert killed >= 1
+    assert start("killed").wait() == 0
+    assert measured(load_run(tmp_path / "killed")) == measured(load_run(tmp_path / "whole"))
+
+
+def test_without_an_attack_only_clean_inputs_are_measured(tmp_path):
+    run = study(tmp_path / "run", attack=None, untrained=0).run()
+    assert set(run.results["condition"]) == {"clean", "shuffled"}
+    assert run.results["null_untrained"].isna().all()
+    assert run.example == {}
+    assert "no untrained null was measured" in (run.folder / "report.html").read_text()
+
+
+def test_noise_may_be_the_attack(tmp_path):
+    run = study(tmp_path / "run", attack="noise:linf=8/255", untrained=0).run()
+    assert list(run.codes) == ["clean", "noise:linf=8/255"]
+
+
+def test_without_labels_what_needs_none_is_measured_and_a_warning_says_what_is_not(tmp_path):
+    run = study(tmp_path / "run", tiny_data()[0]).run()
+    assert set(run.results["measure"]) == {
+        "participation_ratio", "code_perplexity", "explained_variance", "topographic_error", "flip_rate", "grid_shift",
+    }  # fmt: skip
+    assert any("The data have no labels: label information" in warning for warning in run.warnings)
+    assert "The data have no labels" in (run.folder / "report.html").read_text()
+
+
+def test_one_class_alone_is_measured_with_a_warning(tmp_path):
+    images, _ = tiny_data()
+    run = study(tmp_path / "run", (images, torch.ones(120, dtype=torch.int64))).run()
+    assert not {"label_information", "shift_over_gap"} & set(run.results["measure"])
+    assert any("All samples have one label" in warning for warning in run.warnings)
+
+
+def test_too_few_samples_for_the_units_are_warned_of(tmp_path):
+    run = study(tmp_path / "run", grid=(5, 8), untrained=0, attack=None).run()
+    assert any("40 samples on maps of 40 units are 1.0 samples a unit" in warning for warning in run.warnings)
+
+
+def test_labels_of_another_network_are_warned_of(tmp_path):
+    images, labels = tiny_data()
+    run = study(tmp_path / "run", (images, (labels + 1) % 3), untrained=0, attack=None).run()
+    assert any("check that labels and preprocessing are the network's own" in warning for warning in run.warnings)
+
+
+def test_classes_that_are_called_otherwise_are_warned_of(tmp_path):
+    images, labels = tiny_data()
+    np.savez(tmp_path / "a.npz", inputs=images.numpy(), labels=labels.numpy(), class_names=["a", "b", "c"])
+    run = study(tmp_path / "run", f"npz:{tmp_path / 'a.npz'}", untrained=0, attack=None).run()
+    assert any(r"are not called as the data's (a, b, c, ...)" in warning for warning in run.warnings)
+
+
+def test_fewer_samples_than_units_are_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match=r"A map of 7 x 7 = 49 units needs at least as many samples .* there are 80 and 40"):
+        study(tmp_path / "run", grid=(7, 7)).run()
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"layers": "steam"}, r"'steam' matches no layer that runs; did you mean 'stem"),
+        ({"fit_data": tiny_data()}, "`fit_data` must be other samples than `data`"),
+        ({"data": (torch.zeros(0, 1, 6, 6), torch.zeros(0, dtype=torch.int64))}, "`data` is empty"),
+        ({"data": tiny_data(1)}, "`data` leaves no samples for measuring"),
+        ({"data": (tiny_data()[0] - 2, tiny_data()[1])}, "Inputs must lie in the network's bounds"),
+        ({"scaling": "other"}, "`scaling` must be one of own, standard; got 'other'"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, options, told):
+    with pytest.raises(ValueError, match=told):
+        study(tmp_path / "run", **options).run()
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"untrained": -1}, "`untrained` must be at least 0; got -1"),
+        ({"draws": 3}, "`draws` must be at least 50; got 3"),
+        ({"batch_size": 0}, "`batch_size` must be at least 1; got 0"),
+        ({"attack": "magic"}, "The attack 'magic' is not known"),
+        ({"reductions": ("median",)}, "The reduction 'median' is not known"),
+    ],
+)
+def test_options_out_of_range_are_refused_at_once(tmp_path, options, told):
+    with pytest.raises(ValueError, match=told):
+        study(tmp_path, **options)
+
+
+def test_activations_that_are_not_finite_stop_the_run_and_lose_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(recording_module, "SHARD_BYTES", 1)
+    module = tiny_module()
+    with torch.no_grad():
+        module.middle[0].weight[0] = torch.inf
+    with pytest.raises(NonFiniteError, match="Layer 'middle.*' puts out NaN or infinity for"):
+        Study(tmp_path / "run", Network(module), tiny_data(), **OPTIONS).run()
+    assert (tmp_path / "run" / "study.json").is_file()
+
+
+def test_a_folder_with_another_run_is_left_alone_and_shows_the_difference(tiny_run):
+    before = measured(tiny_run)
+    with pytest.raises(RunMismatchError, match=r"attack: the run has 'pgd:linf=8/255', you ask for 'pgd:linf=4/255'\n.*--overwrite"):
+        study(tiny_run.folder, attack="pgd:linf=4/255").run()
+    images, labels = tiny_data()
+    with pytest.raises(RunMismatchError, match="data: its contents have changed since the run was made"):
+        study(tiny_run.folder, (images * 0.9, labels)).run()
+    assert measured(tiny_run) == before
+
+
+def test_overwrite_deletes_the_other_run_and_nothing_else(tmp_path):
+    study(tmp_path / "run", untrained=1).run()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    run = study(tmp_path / "run", untrained=0, attack=None, overwrite=True).run()
+    assert set(run.results["condition"]) == {"clean", "shuffled"}
+    assert not (tmp_path / "run" / "nulls").exists()
+    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+
+
+def test_a_run_of_another_format_is_refused(tmp_path):
+    (tmp_path / "study.json").write_text(json.dumps({"schema": 99}))
+    with pytest.raises(RunMismatchError, match="format: the run has version 99, this program writes version 1"):
+        study(tmp_path).run()
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(RunMismatchError, match="holds other files and no run"):
+        study(tmp_path, overwrite=True).run()
+    assert (tmp_path / "thesis.tex").read_text() == "mine"
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(StorageError, match="is a file; choose a folder for the run"):
+        study(tmp_path / "run").run()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"Can't write .* bytes to '.*file/run/study.json': Not a directory"):
+        study(tmp_path / "file" / "run").run()
+
+
+FULL = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+"""
+
+
+def test_a_disk_that_takes_no_more_stops_the_run_which_goes_on_when_it_does(tmp_path, tiny_run):
+    script = FULL.format(limit=30_000) + SCRIPT.format(tests=os.path.dirname(__file__), folder=str(tmp_path / "run"))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "StorageError: Can't write" in done.stderr
+    assert "free some space or make the folder writable, then run the same command again" in done.stderr
+    assert not list((tmp_path / "run").rglob("*.part"))
+    assert measured(study(tmp_path / "run").run()).keys() == measured(tiny_run).keys()
+
+
+def test_an_interruption_by_the_user_loses_nothing(tmp_path, monkeypatch, tiny_run):
+    written = []
+
+    def interrupt(path, table):
+        written.append(path)
+        if "pgd" in path.name:
+            raise KeyboardInterrupt
+        save_table(path, table)
+
+    monkeypatch.setattr("layerscope.codes.save_table", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        study(tmp_path / "run").run()
+    monkeypatch.undo()
+    assert (tmp_path / "run" / "codes" / "clean.parquet").is_file()
+    assert measured(study(tmp_path / "run").run()) == measured(tiny_run)
+
+
+def test_there_may_be_no_finished_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no finished run; make one with `layerscope run --out"):
+        load_run(tmp_path)
+
+
+def test_a_damaged_results_table_is_named(tiny_run, tmp_path):
+    shutil.copytree(tiny_run.folder, tmp_path / "run")
+    (tmp_path / "run" / "results.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(CorruptFileError, match=r"results.parquet' is damaged"):
+        load_run(tmp_path / "run")
+
+
+def test_the_network_of_a_run_from_a_spec_is_loaded_again(tiny_run):
+    settings = dict(tiny_run.settings) | {"asked": tiny_run.settings["asked"] | {"network": "py:layerscope.demo:network"}}
+    assert replace(tiny_run, settings=settings).network.name == "residual network (standard)"
+
+
+def test_the_maps_of_a_run_are_as_large_as_the_samples_allow(tmp_path):
+    chosen = study(tmp_path, grid=None)._grid(4000, 2000)
+    assert (chosen.rows, chosen.columns) == (14, 14)
+    assert len(study(tmp_path, grid=None)._grid(60, 30)) == 4
