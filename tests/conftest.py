@@ -1,5 +1,8 @@
 """A tiny network and tiny data; a finished run of them; the bundled run."""
 
+import copy
+import functools
+
 import pytest
 import torch
 from torch import nn
@@ -29,16 +32,21 @@ def tiny_data(n=120, seed=0):
     return images, labels
 
 
-def tiny_module(seed=0):
+def tiny_module():
     """The network, trained until it tells the classes apart."""
-    torch.manual_seed(seed)
+    return copy.deepcopy(_trained())
+
+
+@functools.cache
+def _trained():
+    torch.manual_seed(0)
     module, (images, labels) = TinyNet(), tiny_data(seed=1)
     optimiser = torch.optim.Adam(module.parameters(), 0.02)
     for _ in range(80):
         optimiser.zero_grad()
         cross_entropy(module(images), labels).backward()
         optimiser.step()
-    module.requires_grad_(True).zero_grad(set_to_none=True)
+    module.zero_grad(set_to_none=True)
     return module.eval()
 
 

@@ -17,7 +17,7 @@ ROWS, DRAWS = 6, 60
 PLACES = torch.tensor([[3.0 * column, float(row)] for row in range(ROWS) for column in range(2)])
 LABELS = torch.arange(2 * ROWS) % 2
 """Class 0 in the left column, class 1 three to the right: every gap is 3."""
-STEPS = [0, 0, 1, 1, 2, 2, 0, 1, -1, 1, -3, 0]
+STEPS = [0, 0, 1, 1, 2, 2, 0, 1, -1, 1, -4, 0]
 """How many rows each sample is moved up."""
 STRETCH = torch.tensor([0.5, 2.0])
 """The first layer halves the gaps and doubles the moves."""

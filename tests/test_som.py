@@ -96,6 +96,12 @@ def test_units_without_samples_near_stay_where_they_were():
     assert prototypes.flatten().tolist() == [2.0, 50.0, 60.0]
 
 
+def test_units_that_lose_their_samples_stay_where_the_last_epoch_put_them():
+    vectors, initial = torch.tensor([[1.0], [3.0]]), torch.tensor([[2.0], [50.0]])
+    prototypes, _ = train(vectors, Grid(1, 2), initial, [100.0, 0.05])
+    assert prototypes.flatten().tolist() == [2.0, 2.0]
+
+
 def test_vectors_that_are_all_zero_have_no_variance_to_explain():
     prototypes, history = train(torch.zeros(5, 2), Grid(1, 2), torch.ones(2, 2), [1.0, 1.0])
     assert prototypes.tolist() == [[0.0, 0.0], [0.0, 0.0]]

@@ -92,8 +92,8 @@ def test_intervals_of_a_mean_hold_it_95_times_in_100():
 def test_intervals_of_a_participation_ratio_hold_it_95_times_in_100():
     deviations = torch.tensor([3.0, 2.0, 2.0, 1.0, 1.0, 1.0, 0.5, 0.5])
     truth = float(deviations.square().sum() ** 2 / deviations.pow(4).sum())
-    weights = resample(150, 500, seed=1)
-    drawn = gaussian(SETS, 150, 8, seed=2) * deviations
+    weights = resample(300, 300, seed=1)
+    drawn = gaussian(SETS, 300, 8, seed=2) * deviations
     bounds = [interval(participation_ratio(rows), participation_ratio_draws(rows, weights)) for rows in drawn]
     assert 0.9 <= held(truth, bounds) <= 0.99
 

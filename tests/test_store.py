@@ -143,6 +143,13 @@ def test_a_written_file_is_whole_and_alone(tmp_path):
     assert [file.name for file in (tmp_path / "a").iterdir()] == ["file"]
 
 
+def test_who_reads_a_file_while_it_is_written_anew_reads_the_old_one_whole(tmp_path):
+    store.write(tmp_path / "file", b"first, and longer")
+    with (tmp_path / "file").open("rb") as reader:
+        store.write(tmp_path / "file", b"second")
+        assert reader.read() == b"first, and longer"
+
+
 def test_a_files_digest_is_that_of_its_bytes(tmp_path):
     (tmp_path / "file").write_bytes(b"abc")
     assert store.file_digest(tmp_path / "file") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

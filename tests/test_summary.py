@@ -78,6 +78,12 @@ def test_what_the_first_layer_does_to_the_space(own, null, verdict, detail):
         ),
         (
             (0.7, 0.5, 0.9, 0.9),
+            (0.7, 0.4, 0.65, 0.3),
+            "become diverse with depth, but no more than they do untrained",
+            f"{RISE}; untrained 0.40 and 0.65",
+        ),
+        (
+            (0.7, 0.5, 0.9, 0.9),
             (0.7, 0.4, 0.55, 0.3),
             "become diverse with depth, and more than they do untrained",
             f"{RISE}; untrained 0.40 and 0.55",

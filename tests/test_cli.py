@@ -1,0 +1,126 @@
+"""The command line as a user meets it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import tiny_data
+from typer.testing import CliRunner
+
+from layerscope.cli import app
+
+FACTORY = """
+import sys
+sys.path.insert(0, {tests!r})
+from conftest import tiny_module
+"""
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A working folder with a network and data of the user's own."""
+    images, labels = tiny_data()
+    np.savez(tmp_path / "data.npz", inputs=images.numpy(), labels=labels.numpy())
+    (tmp_path / "own_nets.py").write_text(FACTORY.format(tests=os.path.dirname(__file__)))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+ARGUMENTS = [
+    "run", "--model", "py:own_nets:tiny_module", "--data", "npz:data.npz", "--out", "runs/mine",
+    "--grid", "3x4", "--draws", "50", "--untrained", "1",
+]  # fmt: skip
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "100"})
+
+
+def test_run_prints_profile_flow_findings_and_where_the_report_lies(place):
+    done = call(*ARGUMENTS)
+    assert done.exit_code == 0, done.output
+    assert "Profile under mean: value, 95 % interval, (same network untrained)" in done.output
+    assert "Flow under sketch:512: pgd:linf=8/255 against noise:linf=8/255" in done.output
+    assert "Accuracy, clean: 100.0%" in done.output
+    assert "Report: runs/mine/report.html" in done.output
+    assert (place / "runs/mine/report.html").is_file()
+
+
+def test_report_prints_the_same_again(place):
+    first = call(*ARGUMENTS)
+    (place / "runs/mine/report.html").unlink()
+    again = call("report", "runs/mine")
+    assert again.exit_code == 0
+    assert again.stdout == first.stdout
+    assert (place / "runs/mine/report.html").is_file()
+
+
+def test_layers_reductions_and_no_attack(place):
+    done = call(*ARGUMENTS, "--layers", "stem", "--reduction", "mean", "--attack", "none", "--scaling", "standard")
+    assert done.exit_code == 0, done.output
+    assert "stem" in done.stdout
+    assert "middle" not in done.stdout
+    assert "Flow" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--layers", "steam"], "Error: `layers`: 'steam' matches no layer that runs; did you mean 'stem"),
+        (["--grid", "big"], "Error: `--grid` must be ROWSxCOLUMNS, such as 12x12; got 'big'"),
+        (["--attack", "magic"], "Error: The attack 'magic' is not known"),
+        (["--model", "resnet18"], "Error: The network spec 'resnet18' can't be read"),
+        (["--data", "folder:nowhere"], "Error: `data`: there is no folder 'nowhere'"),
+    ],
+)
+def test_errors_are_told_without_a_traceback(place, arguments, told):
+    done = call(*ARGUMENTS, *arguments)
+    assert done.exit_code == 2
+    assert told in " ".join(done.stderr.split())
+    assert "Traceback" not in done.output
+    assert not (place / "runs").exists()
+
+
+def test_a_run_that_is_not_there_is_named(place):
+    done = call("report", "runs/none")
+    assert done.exit_code == 2
+    assert "holds no finished run; make one with `layerscope run --out runs/none ...`" in " ".join(done.stderr.split())
+
+
+def test_other_options_on_the_same_folder_need_overwrite(place):
+    assert call(*ARGUMENTS).exit_code == 0
+    refused = call(*ARGUMENTS, "--seed", "3")
+    assert refused.exit_code == 2
+    assert "seed: the run has 0, you ask for 3" in refused.stderr
+    assert call(*ARGUMENTS, "--seed", "3", "--overwrite").exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["demo", "run", "report"])
+def test_help_shows_an_example(command):
+    done = call(command, "--help")
+    assert done.exit_code == 0
+    assert f"Example: layerscope {command}" in " ".join(done.output.split())
+
+
+def test_a_user_who_interrupts_is_told_how_to_go_on(place):
+    command = [sys.executable, "-m", "layerscope", *ARGUMENTS, "--draws", "20000", "--batch-size", "1"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    with process.stderr as said:
+        assert said.readline().startswith("Layers (auto: 2 blocks and lone layers")
+        while not (place / "runs/mine/study.json").exists():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        told = said.read()
+    assert process.wait() == 130
+    assert "Interrupted. Everything that was finished is kept: run the same command again and it goes on." in told
+    assert "Traceback" not in told
+
+
+def test_the_installed_command_is_there():
+    done = subprocess.run([shutil.which("layerscope", path=os.path.dirname(sys.executable)), "--help"], capture_output=True, text=True, check=True)
+    assert all(command in done.stdout for command in ("demo", "run", "report"))

@@ -1,0 +1,138 @@
+"""The main job on the bundled network: what it must show, read from results.parquet."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from layerscope import demo, encode, fit_atlas, load_run
+from layerscope.codes import best_of
+from layerscope.measures.topology import explained_variance
+from layerscope.results import findings, select
+
+PGD, NOISE = "pgd:linf=8/255", "noise:linf=8/255"
+BLOCKS = [f"blocks.{index}" for index in range(6)]
+
+
+def start(folder):
+    return subprocess.Popen([sys.executable, "-m", "layerscope", "demo", "--out", folder], stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo") / "run"
+    assert start(folder).wait() == 0
+    return load_run(folder)
+
+
+def depth(run, measure, reduction, condition="clean"):
+    """The measure's rows by layer."""
+    rows = findings(select(run.results, measure=measure, reduction=reduction, condition=condition))
+    return {row.layer: row for row in rows}
+
+
+def test_the_layers_are_the_blocks_between_input_and_logits(run):
+    assert list(depth(run, "participation_ratio", "mean")) == ["input", "stem", *BLOCKS, "logits"]
+
+
+@pytest.mark.parametrize("condition", ["clean", "untrained"])
+def test_mean_compresses_in_the_first_block_trained_or_not(run, condition):
+    rows = depth(run, "participation_ratio", "mean", condition)
+    for first in ("stem", "blocks.0"):
+        assert rows[first].high < rows["input"].low
+
+
+@pytest.mark.parametrize(("reduction", "least"), [("mean", 0.2), ("sketch:512", 0.1)])
+def test_label_information_rises_with_depth_and_does_not_untrained(run, reduction, least):
+    trained = depth(run, "label_information", reduction)
+    untrained = depth(run, "label_information", reduction, "untrained")
+    for first in ("stem", "blocks.0"):
+        assert trained["blocks.5"].value - trained[first].value >= least
+        assert trained["blocks.5"].low > trained[first].high
+        assert untrained["blocks.5"].value - untrained[first].value < 0.02
+        assert trained["blocks.5"].null_untrained == untrained["blocks.5"].value
+
+
+def test_the_summary_says_what_differs_between_the_reductions(run):
+    from layerscope import summary
+
+    told = summary(run.results)[-1]
+    assert "under mean the first layer compresses, but no more than it does untrained" in told
+    assert "under sketch:512 the first layer widens the space instead of compressing it" in told
+    assert "What does not: codes become diverse with depth, and that is learned" in told
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sketch:512"])
+def test_pgd_flips_more_codes_than_noise_in_the_last_layers(run, reduction):
+    attacked, noisy = (depth(run, "flip_rate", reduction, condition) for condition in (PGD, NOISE))
+    for layer in ("blocks.4", "blocks.5", "logits"):
+        assert attacked[layer].low > noisy[layer].high
+
+
+def test_under_mean_attack_and_noise_are_alike_in_stem_and_first_blocks(run):
+    attacked, noisy = (depth(run, "flip_rate", "mean", condition) for condition in (PGD, NOISE))
+    for layer in ("stem", "blocks.0", "blocks.1"):
+        assert abs(attacked[layer].value - noisy[layer].value) < 0.1
+
+
+def test_attack_and_noise_have_the_same_norm(run):
+    clean = run.recordings["clean"]
+    layer = clean.depth("mean")[0]
+    for condition in (PGD, NOISE):
+        shifts = (run.recordings[condition].vectors(layer) - clean.vectors(layer)).abs().amax(1)
+        torch.testing.assert_close(shifts, torch.full_like(shifts, 8 / 255), atol=1e-6, rtol=0)
+
+
+def steps_and_variance(run, atlas):
+    """By reduction: mean grid step of a sample between neighbouring maps; explained variance of each layer."""
+    clean = run.recordings["clean"]
+    codes = encode(clean, atlas)
+    found = {}
+    for reduction in clean.reductions:
+        layers = clean.depth(reduction)
+        units = [best_of(codes, layer).unit for layer in layers]
+        steps = [run.grid.distances[one, two].mean() for one, two in zip(units, units[1:], strict=False)]
+        variances = [
+            explained_variance(atlas.maps[layer].scaled(clean.vectors(layer)), atlas.maps[layer], own)
+            for layer, own in zip(layers, units, strict=True)
+        ]
+        found[reduction] = float(torch.stack(steps).mean()), variances
+    return found
+
+
+def test_the_aligned_atlas_fits_as_well_as_a_free_one_and_samples_stay_in_place(run):
+    free = fit_atlas(run.recordings["fit"], run.grid, align=False, show_progress=False)
+    aligned, freely = steps_and_variance(run, run.atlas), steps_and_variance(run, free)
+    for reduction in ("mean", "sketch:512"):
+        assert aligned[reduction][0] <= freely[reduction][0] / 2
+        for own, other in zip(aligned[reduction][1], freely[reduction][1], strict=True):
+            assert own >= other - 0.005
+
+
+def test_a_second_run_that_is_killed_on_its_way_ends_with_the_same_bytes(run, tmp_path):
+    process = start(tmp_path / "run")
+    while not (tmp_path / "run" / "nulls").exists():
+        time.sleep(0.05)
+        assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert start(tmp_path / "run").wait() == 0
+    for path in [run.folder / "results.parquet", *run.folder.rglob("codes/*.parquet")]:
+        assert (tmp_path / "run" / path.relative_to(run.folder)).read_bytes() == path.read_bytes(), path.name
+
+
+def test_what_is_bundled_is_small_and_answers_as_its_page_says():
+    sizes = {path.name: path.stat().st_size for path in demo.FILES.iterdir()}
+    assert sizes["standard.safetensors"] == sizes["robust.safetensors"] < 1_500_000
+    assert sizes["fashion-mnist-fit.npz"] + sizes["fashion-mnist-test.npz"] < 4_000_000
+    assert (demo.FILES / "LICENSE.fashion-mnist").is_file()
+    fitted, tested = demo.fit_data(), demo.test_data()
+    assert (len(fitted), len(tested)) == (4000, 2000)
+    batch = tested.take(tested.rows)
+    for network, low, high in ((demo.network(), 0.91, 0.95), (demo.robust_network(), 0.87, 0.92)):
+        with torch.no_grad():
+            right = (network(batch.inputs).argmax(1) == batch.labels).float().mean()
+        assert low < right < high

@@ -1,0 +1,104 @@
+"""Figures draw what the tables say."""
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+
+from layerscope import figures
+from layerscope.results import select
+from layerscope.som import Grid
+
+LAYERS = ["input", "stem", "middle", "logits"]
+
+
+def lines(axes):
+    return {line.get_label(): np.asarray(line.get_ydata(), dtype=float) for line in axes.get_lines()}
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sketch:512"])
+@pytest.mark.parametrize("measure", ["label_information", "participation_ratio", "code_perplexity"])
+def test_the_telescope_draws_values_and_nulls_of_the_table(tiny_run, measure, reduction):
+    axes = figures.telescope(tiny_run, measure, reduction=reduction)
+    assert isinstance(axes, Axes)
+    drawn = lines(axes)
+    for condition, label in (("clean", "trained"), ("untrained", "same network, untrained"), ("shuffled", "labels shuffled")):
+        rows = select(tiny_run.results, measure=measure, reduction=reduction, condition=condition)
+        assert (label in drawn) == (len(rows) > 0)
+        if len(rows):
+            np.testing.assert_array_equal(drawn[label], rows["value"])
+    assert [text.get_text() for text in axes.get_xticklabels()] == LAYERS
+
+
+def test_the_band_is_the_interval(tiny_run):
+    axes = figures.telescope(tiny_run, "code_perplexity")
+    rows = select(tiny_run.results, measure="code_perplexity", reduction="mean", condition="clean")
+    corners = axes.collections[-1].get_paths()[0].vertices
+    for row in rows.itertuples():
+        heights = corners[corners[:, 0] == row.layer_index, 1]
+        assert heights.min() == pytest.approx(row.low)
+        assert heights.max() == pytest.approx(row.high)
+
+
+def test_the_flow_draws_attack_and_noise(tiny_run):
+    drawn = lines(figures.flow(tiny_run, "grid_shift", reduction="sketch:512"))
+    for condition in ("noise:linf=8/255", "pgd:linf=8/255"):
+        rows = select(tiny_run.results, measure="grid_shift", reduction="sketch:512", condition=condition)
+        np.testing.assert_array_equal(drawn[condition], rows["value"])
+
+
+def test_maps_have_a_cell_for_every_unit_and_the_path_goes_through_the_sample_s_units(tiny_run):
+    sample = int(tiny_run.codes["clean"]["id"].iloc[3])
+    axes = figures.maps(tiny_run, sample=sample)
+    assert len(axes.collections[0].get_paths()) == 4 * 12
+    places, _, _ = figures._places(tiny_run.grid)
+    units = [int(tiny_run.codes["clean"][f"code:{layer}|mean"].iloc[3]) for layer in LAYERS]
+    path = next(line for line in axes.get_lines() if line.get_label() == "clean").get_xydata()
+    np.testing.assert_allclose(path, places[units] + np.column_stack([np.arange(4), np.zeros(4)]))
+
+
+@pytest.mark.parametrize("kind", ["hexagonal", "rectangular"])
+def test_cells_touch_and_fill_the_map_s_width(kind):
+    places, outline, _ = figures._places(Grid(4, 5, kind))
+    cells = places[:, None] + outline[None]
+    assert np.ptp(cells[:, :, 0]) == pytest.approx(figures.MAP, rel=0.1)
+    corners = cells[0].round(6).tolist()
+    assert sum(corner in corners for corner in cells[1].round(6).tolist()) == 2  # neighbours share an edge
+
+
+def test_a_unit_is_as_pale_as_its_classes_are_mixed():
+    palette = figures._palette(3)
+    pure, mixed, empty = figures._mix(np.array([[9.0, 0, 0], [5, 4, 0], [0, 0, 0]]), palette)
+    np.testing.assert_allclose(pure, palette[0])
+    assert np.all(mixed >= pure)
+    assert np.any(mixed > pure + 0.1)
+    np.testing.assert_allclose(empty, to_rgb(figures.EMPTY))
+
+
+def test_any_number_of_classes_has_colours_of_its_own():
+    for count in (2, 10, 11, 60):
+        assert len({tuple(colour.round(4)) for colour in figures._palette(count)}) == count
+
+
+def test_a_measure_that_the_run_does_not_hold_is_refused(tiny_run):
+    with pytest.raises(ValueError, match="The run holds no 'drift' under 'mean'; it holds participation_ratio under mean"):
+        figures.telescope(tiny_run, "drift")
+    with pytest.raises(ValueError, match="The run holds no 'flip_rate' under 'max'; make one with an attack"):
+        figures.flow(tiny_run, reduction="max")
+
+
+def test_the_depth_figure_has_one_axis_for_all_panels(tiny_run):
+    figure = figures.depth(tiny_run)
+    panels = [axes for axes in figure.axes if axes.axison]
+    assert len(panels) == 5
+    assert {axes.get_xlim() for axes in panels} == {(-0.5, 3.5)}
+    boxes = [axes.get_position() for axes in panels]
+    assert len({(round(box.x0, 3), round(box.x1, 3)) for box in boxes}) == 1
+
+
+def test_figures_leave_the_user_s_settings_alone(tiny_run):
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    figures.depth(tiny_run)
+    assert dict(mpl.rcParams) == before
