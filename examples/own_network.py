@@ -8,11 +8,12 @@ Trains both in a few seconds, then measures them. Needs scikit-learn for the dat
 import argparse
 from pathlib import Path
 
-import layerscope as ls
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+
+import layerscope as ls
 
 CLASS_NAMES = tuple(str(digit) for digit in range(10))
 

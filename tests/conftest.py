@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+torch.set_num_threads(1)  # tiny operations are not worth a second thread, and wait long for it on a busy machine
+
 
 class TinyNet(nn.Module):
     """Three groups of layers and a head, for images (1, 6, 6) of three classes."""

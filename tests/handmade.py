@@ -8,10 +8,6 @@ from torch import nn
 
 from layerscope import Network, load_data, record
 
-torch.set_num_threads(
-    1
-)  # on matrices this small, threads wait for each other: seconds become minutes on a busy machine
-
 few = settings(max_examples=15, deadline=None, derandomize=True, database=None)
 seeds = range(3)
 

@@ -86,7 +86,9 @@ def test_pgd_does_more_than_noise_on_the_bundled_network_and_less_on_its_robust_
 
 
 def test_inputs_outside_the_bounds_are_refused(module, pairs):
-    with pytest.raises(ValueError, match=r"bounds \[0, 1\]; got values from .* attack before normalisation, never after"):
+    with pytest.raises(
+        ValueError, match=r"bounds \[0, 1\]; got values from .* attack before normalisation, never after"
+    ):
         attack(Network(module), pairs[0] + 1, pairs[1], "pgd:linf=8/255")
 
 

@@ -122,5 +122,10 @@ def test_a_user_who_interrupts_is_told_how_to_go_on(place):
 
 
 def test_the_installed_command_is_there():
-    done = subprocess.run([shutil.which("layerscope", path=os.path.dirname(sys.executable)), "--help"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [shutil.which("layerscope", path=os.path.dirname(sys.executable)), "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert all(command in done.stdout for command in ("demo", "run", "report"))

@@ -145,7 +145,9 @@ def test_the_fingerprint_changes_with_the_data(tmp_path):
     changed[7, 1] += 1e-4
     assert load_data(INPUTS).fingerprint != load_data(changed).fingerprint
     assert load_data((INPUTS, LABELS)).fingerprint != load_data(INPUTS).fingerprint
-    assert load_data(Listed()).fingerprint == load_data(Listed()).fingerprint != load_data(Listed(scale=0.5)).fingerprint
+    assert (
+        load_data(Listed()).fingerprint == load_data(Listed()).fingerprint != load_data(Listed(scale=0.5)).fingerprint
+    )
     save_images(tmp_path)
     before = load_data(f"folder:{tmp_path}").fingerprint
     (tmp_path / "dog" / "2.png").unlink()
@@ -204,7 +206,9 @@ def test_an_empty_folder_is_refused(tmp_path):
 
 
 def test_objects_of_another_kind_are_refused():
-    with pytest.raises(TypeError, match=r"must be a spec, an array, a pair \(inputs, labels\), a Dataset or a DataLoader; got int"):
+    with pytest.raises(
+        TypeError, match=r"must be a spec, an array, a pair \(inputs, labels\), a Dataset or a DataLoader; got int"
+    ):
         load_data(3)
     with pytest.raises(TypeError, match="must give inputs as tensors; list gives dict"):
         next(load_data([({"text": torch.tensor(1)}, 0)]).batches(1))

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 
 import pytest
 import torch
@@ -94,7 +95,7 @@ def steps_and_variance(run, atlas):
     for reduction in clean.reductions:
         layers = clean.depth(reduction)
         units = [best_of(codes, layer).unit for layer in layers]
-        steps = [run.grid.distances[one, two].mean() for one, two in zip(units, units[1:], strict=False)]
+        steps = [run.grid.distances[one, two].mean() for one, two in pairwise(units)]
         variances = [
             explained_variance(atlas.maps[layer].scaled(clean.vectors(layer)), atlas.maps[layer], own)
             for layer, own in zip(layers, units, strict=True)

@@ -1,4 +1,4 @@
-"""Every Python block of the documentation runs, page by page, in an empty folder; every console command is a real one."""
+"""Every Python block of the documentation runs, page by page, in an empty folder."""
 
 import re
 import subprocess

@@ -22,7 +22,11 @@ def test_the_telescope_draws_values_and_nulls_of_the_table(tiny_run, measure, re
     axes = figures.telescope(tiny_run, measure, reduction=reduction)
     assert isinstance(axes, Axes)
     drawn = lines(axes)
-    for condition, label in (("clean", "trained"), ("untrained", "same network, untrained"), ("shuffled", "labels shuffled")):
+    for condition, label in (
+        ("clean", "trained"),
+        ("untrained", "same network, untrained"),
+        ("shuffled", "labels shuffled"),
+    ):
         rows = select(tiny_run.results, measure=measure, reduction=reduction, condition=condition)
         assert (label in drawn) == (len(rows) > 0)
         if len(rows):
@@ -81,7 +85,9 @@ def test_any_number_of_classes_has_colours_of_its_own():
 
 
 def test_a_measure_that_the_run_does_not_hold_is_refused(tiny_run):
-    with pytest.raises(ValueError, match="The run holds no 'drift' under 'mean'; it holds participation_ratio under mean"):
+    with pytest.raises(
+        ValueError, match="The run holds no 'drift' under 'mean'; it holds participation_ratio under mean"
+    ):
         figures.telescope(tiny_run, "drift")
     with pytest.raises(ValueError, match="The run holds no 'flip_rate' under 'max'; make one with an attack"):
         figures.flow(tiny_run, reduction="max")

@@ -18,7 +18,9 @@ from layerscope.stats import resample
 @pytest.mark.parametrize("seed", seeds)
 def test_participation_ratio_is_that_of_all_quadruples_of_samples(n, width, seed):
     vectors = gaussian(n, width, seed=seed) * torch.linspace(0.5, 2, width) + 3
-    assert participation_ratio(vectors) == pytest.approx(slow.unbiased_participation_ratio(vectors), rel=1e-4)
+    assert participation_ratio(vectors) == pytest.approx(
+        min(slow.unbiased_participation_ratio(vectors), width), rel=1e-4
+    )
 
 
 def test_participation_ratio_of_many_samples_is_that_of_the_eigenvalues():
@@ -138,3 +140,7 @@ def test_more_samples_never_widen_a_gap(seed):
 def test_shift_over_gap_of_known_moves(move, gap, ratio):
     clean = torch.tensor([[1.0, 1.0]])
     assert shifts_over_gaps(clean, clean + torch.tensor([move]), torch.tensor([gap])).tolist() == [ratio]
+
+
+def test_the_participation_ratio_is_at_most_the_width_however_few_the_samples():
+    assert geometry.participation_ratio(torch.eye(6)) == pytest.approx(6)

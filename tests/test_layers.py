@@ -28,7 +28,9 @@ def test_auto_takes_the_blocks_of_the_bundled_network():
 
 
 def test_auto_takes_what_each_group_of_a_plain_sequence_puts_out_last():
-    module = nn.Sequential(nn.Flatten(), nn.Linear(9, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2))
+    module = nn.Sequential(
+        nn.Flatten(), nn.Linear(9, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2)
+    )
     assert picked(module, torch.rand(3, 1, 3, 3)) == ("3", "5")
 
 
@@ -67,7 +69,9 @@ def test_patterns_pick_in_the_order_in_which_layers_run(module, pairs):
 
 
 def test_an_unknown_layer_names_the_closest(module, pairs):
-    with pytest.raises(ValueError, match=r"'midle' matches no layer that runs; did you mean 'middle'.*Layers are: stem.0, "):
+    with pytest.raises(
+        ValueError, match=r"'midle' matches no layer that runs; did you mean 'middle'.*Layers are: stem.0, "
+    ):
         picked(module, pairs[0][:2], "midle")
 
 

@@ -230,7 +230,8 @@ def test_a_network_comes_from_a_spec_a_module_or_itself(module):
 
 def test_factories_of_the_working_folder_are_found(tmp_path, monkeypatch):
     (tmp_path / "factory_for_test.py").write_text(
-        "from torch import nn\ndef make():\n    return nn.Linear(2, 2).eval()\nnothing = 3\ndef wrong():\n    return 3\n"
+        "from torch import nn\n\ndef make():\n    return nn.Linear(2, 2).eval()\n\n"
+        "nothing = 3\n\ndef wrong():\n    return 3\n"
     )
     monkeypatch.chdir(tmp_path)
     assert isinstance(load_network("py:factory_for_test:make").module, nn.Linear)
@@ -242,7 +243,7 @@ def test_factories_of_the_working_folder_are_found(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("spec", ["resnet18", "py:only", "timm:resnet18", "py::make"])
 def test_a_spec_that_cannot_be_read_is_refused(spec):
-    with pytest.raises(ValueError, match="can't be read; write `py:package.module:factory`"):
+    with pytest.raises(ValueError, match=r"can't be read; write `py:package.module:factory`"):
         load_network(spec)
 
 

@@ -193,7 +193,8 @@ def test_inputs_outside_the_bounds_are_refused_with_their_ids(module, pairs, tmp
     images = pairs[0].clone()
     images[40, 0, 0, 0] = 3
     with pytest.raises(
-        ValueError, match=r"bounds \[0, 1\]; 1 samples of a batch \(ids 40\) have values from .* to 3\. Give the data before"
+        ValueError,
+        match=r"bounds \[0, 1\]; 1 samples of a batch \(ids 40\) have values from .* to 3\. Give the data before",
     ):
         recorded(module, images, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == []
@@ -210,7 +211,8 @@ def test_activations_that_are_not_finite_are_refused_with_layer_and_samples(modu
     images[70:81] = 0.9
     module.stem = nn.Sequential(Blows(), *module.stem).eval()
     with pytest.raises(
-        NonFiniteError, match=r"Layer 'stem' puts out NaN or infinity for 11 of 32 samples of a batch \(ids 70, 71.*77, \.\.\.\)"
+        NonFiniteError,
+        match=r"Layer 'stem' puts out NaN or infinity for 11 of 32 samples of a batch \(ids 70, 71.*77, \.\.\.\)",
     ):
         recorded(module, images, tmp_path)
     assert len(list(tmp_path.glob("shard-*"))) == 2  # what was recorded before is kept

@@ -113,5 +113,5 @@ def test_an_unknown_spec_is_told_what_to_write(spec):
 
 @pytest.mark.parametrize("size", [0, 7])
 def test_a_sketch_has_room_for_its_groups(size):
-    with pytest.raises(ValueError, match=f"`sketch` needs a size of at least 8; got {size}"):
+    with pytest.raises(ValueError, match=f"`sketch` needs a size that is a multiple of 8; got {size}"):
         parse_reduction(f"sketch:{size}")

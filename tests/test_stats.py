@@ -123,3 +123,11 @@ def test_bias_of_the_replicates_does_not_move_the_interval(seed):
     assert float(replicates.max()) < value
     low, high = interval(value, replicates.float())
     assert low < value < high
+
+
+def test_replicates_that_hold_infinity_give_their_own_middle_with_the_estimate_inside():
+    replicates = torch.cat([torch.linspace(1, 2, 90), torch.full((10,), torch.inf)])
+    low, high = interval(0.5, replicates)
+    assert low == 0.5
+    assert high == float("inf")
+    assert interval(1.5, torch.cat([torch.linspace(1, 2, 199), torch.tensor([torch.inf])]))[1] < 2

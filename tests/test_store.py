@@ -79,7 +79,7 @@ def test_a_shortened_file_of_tensors_is_told(tmp_path, size):
         store.load_tensors(tmp_path / "some.safetensors")
 
 
-@pytest.mark.parametrize("metadata", [None, {"other": "{}"}, {store.HEADER: "{"}])
+@pytest.mark.parametrize("metadata", [None, {"other": "{}"}, {store.ENTRY: "{"}])
 def test_tensors_of_another_program_are_told(tmp_path, metadata):
     save_file({"a": torch.zeros(2)}, tmp_path / "some.safetensors", metadata)
     with pytest.raises(CorruptFileError, match=r"some\.safetensors' is damaged .*; delete it and run again"):
@@ -181,3 +181,13 @@ def test_tensors_of_no_and_of_half_precision_have_a_digest_that_order_does_not_c
     tensors = {"scalar": torch.tensor(3.0), "half": gaussian(4).bfloat16(), "view": gaussian(3, 3).T}
     contiguous = {name: tensor.contiguous() for name, tensor in reversed(tensors.items())}
     assert store.tensors_digest(tensors) == store.tensors_digest(contiguous)
+
+
+def test_a_changed_byte_of_a_tensor_is_told(tmp_path):
+    path = tmp_path / "some.safetensors"
+    store.save_tensors(path, TENSORS, {})
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CorruptFileError, match=r"is damaged \(its contents have changed\); delete it and run again"):
+        store.load_tensors(path)

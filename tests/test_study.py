@@ -112,7 +112,9 @@ def test_asking_again_changes_nothing(tiny_run):
     assert measured(tiny_run) == results
 
 
-@pytest.mark.parametrize("stage", ["recordings/noise-linf-8of255", "atlas", "codes", "nulls/untrained-1", "results.parquet"])
+@pytest.mark.parametrize(
+    "stage", ["recordings/noise-linf-8of255", "atlas", "codes", "nulls/untrained-1", "results.parquet"]
+)
 def test_what_is_missing_is_made_again_alike(tiny_run, tmp_path, stage):
     shutil.copytree(tiny_run.folder, tmp_path / "run")
     path = tmp_path / "run" / stage
@@ -201,7 +203,9 @@ def test_classes_that_are_called_otherwise_are_warned_of(tmp_path):
 
 
 def test_fewer_samples_than_units_are_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(ValueError, match=r"A map of 7 x 7 = 49 units needs at least as many samples .* there are 80 and 40"):
+    with pytest.raises(
+        ValueError, match=r"A map of 7 x 7 = 49 units needs at least as many samples .* there are 80 and 40"
+    ):
         study(tmp_path / "run", grid=(7, 7)).run()
     assert not (tmp_path / "run").exists()
 
@@ -243,14 +247,16 @@ def test_activations_that_are_not_finite_stop_the_run_and_lose_nothing(tmp_path,
     module = tiny_module()
     with torch.no_grad():
         module.middle[0].weight[0] = torch.inf
-    with pytest.raises(NonFiniteError, match="Layer 'middle.*' puts out NaN or infinity for"):
+    with pytest.raises(NonFiniteError, match=r"Layer 'middle.*' puts out NaN or infinity for"):
         Study(tmp_path / "run", Network(module), tiny_data(), **OPTIONS).run()
     assert (tmp_path / "run" / "study.json").is_file()
 
 
 def test_a_folder_with_another_run_is_left_alone_and_shows_the_difference(tiny_run):
     before = measured(tiny_run)
-    with pytest.raises(RunMismatchError, match=r"attack: the run has 'pgd:linf=8/255', you ask for 'pgd:linf=4/255'\n.*--overwrite"):
+    with pytest.raises(
+        RunMismatchError, match=r"attack: the run has 'pgd:linf=8/255', you ask for 'pgd:linf=4/255'\n.*--overwrite"
+    ):
         study(tiny_run.folder, attack="pgd:linf=4/255").run()
     images, labels = tiny_data()
     with pytest.raises(RunMismatchError, match="data: its contents have changed since the run was made"):
@@ -339,7 +345,9 @@ def test_a_damaged_results_table_is_named(tiny_run, tmp_path):
 
 
 def test_the_network_of_a_run_from_a_spec_is_loaded_again(tiny_run):
-    settings = dict(tiny_run.settings) | {"asked": tiny_run.settings["asked"] | {"network": "py:layerscope.demo:network"}}
+    settings = dict(tiny_run.settings) | {
+        "asked": tiny_run.settings["asked"] | {"network": "py:layerscope.demo:network"}
+    }
     assert replace(tiny_run, settings=settings).network.name == "residual network (standard)"
 
 
@@ -347,3 +355,16 @@ def test_the_maps_of_a_run_are_as_large_as_the_samples_allow(tmp_path):
     chosen = study(tmp_path, grid=None)._grid(4000, 2000)
     assert (chosen.rows, chosen.columns) == (14, 14)
     assert len(study(tmp_path, grid=None)._grid(60, 30)) == 4
+
+
+def test_a_participation_ratio_that_the_samples_cannot_bear_is_warned_of(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.rand(60, 1, 6, 6, generator=generator)
+    run = study(tmp_path / "run", (noise, torch.arange(60) % 3), untrained=0, attack=None).run()
+    told = [warning for warning in run.warnings if "more than a third of the 20 samples" in warning]
+    assert len(told) == 1
+    assert told[0].startswith("The participation ratio of input")
+
+
+def test_a_spec_with_spaces_is_the_same_attack(tiny_run):
+    assert study(tiny_run.folder, attack="pgd: linf = 8/255").run().settings == tiny_run.settings

@@ -57,8 +57,8 @@ class Sketch:
     _projections: dict[tuple[int, torch.device], Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.size < NONZEROS:
-            raise ValueError(f"`sketch` needs a size of at least {NONZEROS}; got {self.size}.")
+        if self.size < NONZEROS or self.size % NONZEROS:
+            raise ValueError(f"`sketch` needs a size that is a multiple of {NONZEROS}; got {self.size}.")
 
     @property
     def name(self) -> str:

@@ -25,15 +25,20 @@ def interval(value: float, replicates: Replicates) -> tuple[float, float]:
     A bootstrap draw repeats samples, so that statistics with a finite-sample bias (entropies, participation ratio,
     distances to the nearest) are biased once more in every replicate. The spread of the replicates is right, their
     place is not: it is put back to the estimate (Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 10).
+    Replicates that hold infinity have no mean: then the interval is their middle 95 %, with the estimate inside.
     """
+    if not replicates.isfinite().all():
+        low, high = quantile_bounds(replicates)
+        return min(value, low), max(value, high)
     low, high = quantile_bounds(replicates.double() - replicates.double().mean())
     return value + low, value + high
 
 
 def quantile_bounds(values: Float[Tensor, " draws"]) -> tuple[float, float]:
-    """Where the middle 95 % of the values lie."""
+    """Where the middle 95 % of the values lie: interpolated, or, where some are infinite, values themselves."""
     levels = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)
-    low, high = torch.quantile(values.double(), levels).tolist()
+    between = "linear" if values.isfinite().all() else "nearest"
+    low, high = torch.quantile(values.double(), levels, interpolation=between).tolist()
     return low, high
 
 

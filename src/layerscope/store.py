@@ -18,7 +18,8 @@ from torch import Tensor
 
 from layerscope.errors import CorruptFileError, StorageError
 
-HEADER = "layerscope"
+ENTRY = "layerscope"
+"""The one entry of the metadata of our safetensors files."""
 
 
 def write(path: Path, content: bytes) -> None:
@@ -65,12 +66,13 @@ def load_json(path: Path) -> dict[str, Any]:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write `tensors` as safetensors with `header` as one JSON entry of the metadata.
+    """Write `tensors` as safetensors with `header` and the tensors' digest as one JSON entry of the metadata.
 
     One entry, because the format keeps several in no fixed order, and the same value must give the same bytes.
     """
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write(path, tensor_bytes(contiguous, {HEADER: json.dumps(header, sort_keys=True)}))
+    entry = json.dumps({"header": header, "digest": tensors_digest(contiguous)}, sort_keys=True)
+    write(path, tensor_bytes(contiguous, {ENTRY: entry}))
 
 
 def load_header(path: Path) -> dict[str, Any]:
@@ -79,25 +81,38 @@ def load_header(path: Path) -> dict[str, Any]:
     Raises:
         CorruptFileError: if `path` is no safetensors file of ours.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            return dict(json.loads((file.metadata() or {})[HEADER]))
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise CorruptFileError(f"'{path}' is damaged ({error}); delete it and run again.") from error
+    return dict(_entry(path)["header"])
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Every tensor of a file that `save_tensors` wrote."""
-    load_header(path)
+    """Every tensor of a file that `save_tensors` wrote.
+
+    Raises:
+        CorruptFileError: if `path` is no safetensors file of ours, or a byte of its tensors has changed.
+    """
+    digest = _entry(path)["digest"]
     with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    if tensors_digest(tensors) != digest:
+        raise CorruptFileError(f"'{path}' is damaged (its contents have changed); delete it and run again.")
+    return tensors
 
 
 def load_tensor(path: Path, name: str) -> Tensor:
-    """One tensor of a file that `save_tensors` wrote; the others are not read."""
+    """One tensor of a file that `save_tensors` wrote; the others are not read, and the digest is not checked."""
     with safe_open(path, framework="pt") as file:
         tensor: Tensor = file.get_tensor(name)
     return tensor
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    """Header and digest of a safetensors file of ours."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            entry = json.loads((file.metadata() or {})[ENTRY])
+            return {"header": entry["header"], "digest": entry["digest"]}
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise CorruptFileError(f"'{path}' is damaged ({error}); delete it and run again.") from error
 
 
 def save_table(path: Path, table: pd.DataFrame) -> None:

@@ -48,6 +48,8 @@ FIT_SHARE = 2 / 3
 """Of the data goes to fitting the atlas where no data are given for that."""
 SAMPLES_PER_UNIT = 10
 """Measured samples for each unit of a map whose size is chosen here; below half of it a warning is due."""
+WIDE = 1 / 3
+"""Share of the samples above which a participation ratio's bootstrap interval loses its coverage."""
 OWN = ("recordings", "atlas", "codes", "nulls", "results.parquet", "example.safetensors", "report.html", "study.json")
 """What a run folder holds, and all that `overwrite` deletes."""
 
@@ -210,6 +212,7 @@ class Study:
                 raise ValueError(f"`{name}` must be at least {least}; got {getattr(self, name)}.")
         check_scaling(self.scaling)
         if self.attack is not None:
+            object.__setattr__(self, "attack", "".join(self.attack.split()))
             parse_attack(self.attack)
         for reduction in self.reductions:
             parse_reduction(reduction)
@@ -457,6 +460,13 @@ def _cautions(recording: Recording, results: pd.DataFrame, network: Network, mea
         found.append(
             f"{n} samples on maps of {len(grid)} units are {n / len(grid):.1f} samples a unit: entropies are biased "
             f"beyond what the correction mends. Give {SAMPLES_PER_UNIT * len(grid)} samples or a smaller grid."
+        )
+    ratios = select(results, measure="participation_ratio", condition="clean")
+    wide = ratios.loc[ratios["value"] > n * WIDE, "layer"].unique()
+    if len(wide):
+        found.append(
+            f"The participation ratio of {', '.join(wide)} is more than a third of the {n} samples: its interval is "
+            "not to be trusted. Give more samples."
         )
     accuracy = select(results, measure="accuracy")
     if len(accuracy) and labels is not None:

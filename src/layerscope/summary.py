@@ -9,6 +9,7 @@ from layerscope.results import Result, findings, select
 
 MARGIN = 0.1
 """How much larger than the control's an attack's flip rate must be, beyond both intervals, to have parted from it."""
+ROUNDING = 1e-9
 
 
 class Claim(NamedTuple):
@@ -54,7 +55,7 @@ def layer_of_departure(results: pd.DataFrame, reduction: str, attack: str, contr
     """
     attacked = select(results, measure="flip_rate", reduction=reduction, condition=attack)
     noisy = select(results, measure="flip_rate", reduction=reduction, condition=control)
-    apart = (attacked["low"] > noisy["high"]) & (attacked["value"] - noisy["value"] >= MARGIN)
+    apart = (attacked["low"] > noisy["high"]) & (attacked["value"] - noisy["value"] >= MARGIN - ROUNDING)
     departed = apart[::-1].cummin()[::-1]
     return str(attacked["layer"][departed].iloc[0]) if departed.any() else None
 

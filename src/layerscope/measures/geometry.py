@@ -17,10 +17,12 @@ def participation_ratio(vectors: Vectors) -> float:
 
     Gao et al. 2017 (bioRxiv 214262), eq. 5. The sum of squares is corrected for finite samples: of all pairs of
     samples, those of a sample with itself are left out, since they alone make tr(C^2) too large, by about
-    (tr C)^2 / N. A layer that never changes has participation ratio 0 by convention.
+    (tr C)^2 / N. What few samples would take above d is d. A layer that never changes has participation ratio 0 by
+    convention.
     """
     trace, squared = _moments(vectors)
-    return trace**2 / squared if squared > 0 else 0.0
+    width = vectors.shape[1]
+    return trace**2 / max(squared, trace**2 / width) if trace > 0 else 0.0
 
 
 def _moments(vectors: Vectors) -> tuple[float, float]:
@@ -28,6 +30,7 @@ def _moments(vectors: Vectors) -> tuple[float, float]:
 
     With S = X'X for centred rows x_i: E[tr(S^2) - sum |x_i|^4] counts pairs i != j only; the two terms that the
     estimated mean leaves are those of Himeno & Yamada 2014 (J. Multivariate Anal. 130), eq. 2.1, which is unbiased.
+    Never below 0, where few samples can take it.
     """
     n = len(vectors)
     centred = vectors.double() - vectors.double().mean(0)
