@@ -182,6 +182,12 @@ def test_untrained_draws_every_weight_anew_by_seed_and_leaves_the_network_alone(
     assert torch.get_rng_state().equal(state)
 
 
+def test_untrained_is_not_what_the_same_seed_began_with():
+    torch.manual_seed(0)
+    begun = nn.Linear(5, 4).eval()
+    assert not Network(begun).untrained(0).module.weight.equal(begun.weight)
+
+
 def test_untrained_resets_running_statistics():
     module = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2))
     module(torch.rand(50, 3) + 7)

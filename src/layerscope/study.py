@@ -121,9 +121,9 @@ class Run:
             raise ValueError(f"The run was made from {spec}, not from a spec; load the network yourself.")
         return load_network(spec)
 
-    def report(self) -> Path:
+    def report(self, *, show_progress: bool = True) -> Path:
         """Write report.html anew; its path."""
-        return write_report(self)
+        return write_report(self, show_progress=show_progress)
 
 
 def load_run(folder: Path | str) -> Run:
@@ -277,7 +277,7 @@ class Study:
         run = load_run(folder)
         if perturbed and not run.example:
             self._save_example(run, network, measured)
-        run.report()
+        run.report(show_progress=self.progress)
         return run
 
     def _coded(

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from layerscope import figures
+from layerscope.progress import bar
 from layerscope.results import MEASURES, Result, findings, select
 from layerscope.store import write
 from layerscope.summary import summary
@@ -43,7 +44,7 @@ class Run(figures.Run, Protocol):
         ...
 
 
-def write_report(run: Run) -> Path:
+def write_report(run: Run, *, show_progress: bool = True) -> Path:
     """Write report.html into the run's folder; its path."""
     environment = Environment(
         loader=PackageLoader("layerscope.report"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
@@ -52,6 +53,11 @@ def write_report(run: Run) -> Path:
     example = run.example
     sample = int(example["id"]) if example else None
     reductions = [name for name in run.results["reduction"].unique() if name]
+    depths = []
+    with bar("drawing the report", len(reductions), show=show_progress) as progress:
+        for name in reductions:
+            depths.append((name, svg(figures.depth(run, reduction=name, sample=sample))))
+            progress.advance()
     page = environment.get_template("page.html").render(
         settings=run.settings,
         warnings=run.warnings,
