@@ -63,13 +63,11 @@ def write_report(run: Run, *, show_progress: bool = True) -> Path:
         warnings=run.warnings,
         sentences=summary(run.results),
         headline=_headline(run.results),
-        depths=[
-            (name, svg(figures.depth(run, reduction=name, sample=sample))) for name in reductions
-        ],
+        depths=depths,
         picture=_picture(run, example),
         tables=[(name, _rows(run.results, name)) for name in reductions],
         measures=MEASURES,
-    )  # fmt: skip
+    )
     path = run.folder / "report.html"
     write(path, page.encode())
     return path
