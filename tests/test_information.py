@@ -135,7 +135,7 @@ def test_measures_of_many_draws_at_once_are_those_of_each(measure):
 
 def test_shuffling_keeps_how_often_each_code_and_each_label_comes():
     codes, labels = whole_numbers(5, 60), whole_numbers(3, 60, seed=1)
-    shuffled = shuffled_counts(codes, labels, 5, 3, draws=20, seed=0)
+    shuffled = torch.stack(list(shuffled_counts(codes, labels, 5, 3, draws=20, seed=0)))
     joint = joint_counts(codes, labels, 5, 3)
     assert shuffled.shape == (20, 5, 3)
     torch.testing.assert_close(shuffled.sum(2), joint.sum(1).expand(20, 5), rtol=0, atol=0)
@@ -144,7 +144,7 @@ def test_shuffling_keeps_how_often_each_code_and_each_label_comes():
 
 def test_shuffling_breaks_what_codes_tell_of_labels():
     labels = whole_numbers(3, 300)
-    told = label_information(shuffled_counts(labels, labels, 3, 3, draws=50, seed=0))
+    told = label_information(torch.stack(list(shuffled_counts(labels, labels, 3, 3, draws=50, seed=0))))
     assert float(told.max()) < 0.1
     assert abs(float(told.mean())) < 4 * float(told.std()) / 50**0.5
     assert len(set(told.tolist())) > 10
@@ -152,6 +152,6 @@ def test_shuffling_breaks_what_codes_tell_of_labels():
 
 def test_a_seed_gives_the_same_shuffles_and_another_gives_others():
     codes, labels = whole_numbers(5, 60), whole_numbers(3, 60, seed=1)
-    one, same, other = (shuffled_counts(codes, labels, 5, 3, draws=4, seed=seed) for seed in (0, 0, 1))
+    one, same, other = (torch.stack(list(shuffled_counts(codes, labels, 5, 3, draws=4, seed=s))) for s in (0, 0, 1))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)

@@ -15,7 +15,7 @@ import pytest
 import torch
 from conftest import tiny_data, tiny_module
 
-from layerscope import Network, Study, load_run
+from layerscope import Coded, Network, Study, load_run, profile, table
 from layerscope import recording as recording_module
 from layerscope.errors import CorruptFileError, NonFiniteError, RunMismatchError, StorageError
 from layerscope.results import COLUMNS, MEASURES
@@ -368,3 +368,10 @@ def test_a_participation_ratio_that_the_samples_cannot_bear_is_warned_of(tmp_pat
 
 def test_a_spec_with_spaces_is_the_same_attack(tiny_run):
     assert study(tiny_run.folder, attack="pgd: linf = 8/255").run().settings == tiny_run.settings
+
+
+def test_many_classes_are_counted_a_few_draws_at_a_time_with_the_same_result(tiny_run, monkeypatch):
+    coded = Coded(tiny_run.recordings["clean"], tiny_run.atlas, tiny_run.codes["clean"])
+    whole = table(profile(coded, draws=50, permutations=50, show_progress=False))
+    monkeypatch.setattr(sys.modules["layerscope.measures.profile"], "CELLS", 1)
+    pd.testing.assert_frame_equal(table(profile(coded, draws=50, permutations=50, show_progress=False)), whole)

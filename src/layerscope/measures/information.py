@@ -5,6 +5,7 @@ adds that (Miller 1955, Note on the bias of information estimates). Everything h
 leading dimensions, so that bootstrap draws and permutations are computed in one go.
 """
 
+from collections.abc import Iterator
 from math import log
 
 import torch
@@ -25,14 +26,13 @@ def joint_counts(codes: Units, labels: Labels, k: int, classes: int, weights: We
     return counts.reshape(-1, k, classes).double()
 
 
-def shuffled_counts(codes: Units, labels: Labels, k: int, classes: int, *, draws: int, seed: int) -> Joint:
-    """The joint counts after each of `draws` permutations of the labels: (draws, k, classes)."""
+def shuffled_counts(
+    codes: Units, labels: Labels, k: int, classes: int, *, draws: int, seed: int
+) -> Iterator[Float[Tensor, "codes classes"]]:
+    """The joint counts after each of `draws` permutations of the labels, one at a time: (k, classes) each."""
     generator = torch.Generator().manual_seed(seed)
-    counts = []
     for _ in range(draws):
-        order = torch.randperm(len(labels), generator=generator)
-        counts.append(joint_counts(codes, labels[order], k, classes))
-    return torch.stack(counts)
+        yield joint_counts(codes, labels[torch.randperm(len(labels), generator=generator)], k, classes)
 
 
 def entropy(counts: Float[Tensor, "... cells"]) -> Float[Tensor, "..."]:

@@ -16,6 +16,8 @@ from layerscope.types import Labels, Replicates, Weights
 
 DRAWS = 200
 PERMUTATIONS = 200
+CELLS = 2**24
+"""Cells of joint counts held at once, whatever the number of draws."""
 
 
 class Band(NamedTuple):
@@ -115,11 +117,14 @@ def estimates(coded: Coded, layer: Layer, weights: Weights) -> dict[str, Estimat
     classes = int(counted.max()) + 1
     k = len(fitted.grid)
     joint = information.joint_counts(best.unit, counted, k, classes)
-    drawn = information.joint_counts(best.unit, counted, k, classes, weights)
-    for measure, compute in INFORMATION.items() if labels is not None else ():
-        found[measure] = _bootstrapped(float(compute(joint)), compute(drawn))
-    perplexity = information.code_perplexity
-    found["code_perplexity"] = _bootstrapped(float(perplexity(joint)), perplexity(drawn))
+    wanted = (INFORMATION if labels is not None else {}) | {"code_perplexity": information.code_perplexity}
+    replicates: dict[str, list[Replicates]] = {measure: [] for measure in wanted}
+    for some in weights.split(max(1, CELLS // joint.numel())):
+        drawn = information.joint_counts(best.unit, counted, k, classes, some)
+        for measure, compute in wanted.items():
+            replicates[measure].append(compute(drawn))
+    for measure, compute in wanted.items():
+        found[measure] = _bootstrapped(float(compute(joint)), torch.cat(replicates[measure]))
     found["explained_variance"] = _bootstrapped(
         topology.explained_variance(vectors, fitted, best.unit),
         topology.explained_variance_draws(vectors, fitted, best.unit, weights),
@@ -150,9 +155,12 @@ def _shuffled(coded: Coded, layer: Layer, *, permutations: int, seed: int) -> di
         return {}
     codes = best_of(coded.codes, layer).unit
     k, classes = len(coded.atlas.grid), int(labels.max()) + 1
-    joint = information.shuffled_counts(codes, labels, k, classes, draws=permutations, seed=seed)
-    values = {measure: compute(joint) for measure, compute in INFORMATION.items()}
-    return {measure: Band(float(value.mean()), quantile_bounds(value)) for measure, value in values.items()}
+    values: dict[str, list[float]] = {measure: [] for measure in INFORMATION}
+    for joint in information.shuffled_counts(codes, labels, k, classes, draws=permutations, seed=seed):
+        for measure, compute in INFORMATION.items():
+            values[measure].append(float(compute(joint)))
+    bands = {measure: torch.tensor(value, dtype=torch.float64) for measure, value in values.items()}
+    return {measure: Band(float(value.mean()), quantile_bounds(value)) for measure, value in bands.items()}
 
 
 def _accuracy(coded: Coded) -> list[Result]:
