@@ -21,7 +21,7 @@ from layerscope.errors import CorruptFileError, NonFiniteError, RunMismatchError
 from layerscope.results import COLUMNS, MEASURES
 from layerscope.store import save_table
 
-OPTIONS = {"grid": (3, 4), "draws": 50, "batch_size": 32, "progress": False}
+OPTIONS = {"grid": (3, 4), "draws": 50, "batch_size": 32, "untrained": 2, "progress": False}
 NAMES = ("top", "middle", "bottom")
 
 
@@ -129,7 +129,7 @@ from conftest import tiny_data, tiny_module
 from layerscope import Network, Study
 network = Network(tiny_module(), class_names=("top", "middle", "bottom"))
 print("ready", flush=True)
-Study({folder!r}, network, tiny_data(), grid=(3, 4), draws=50, batch_size=32, progress=False).run()
+Study({folder!r}, network, tiny_data(), grid=(3, 4), draws=50, batch_size=32, untrained=2, progress=False).run()
 """
 
 

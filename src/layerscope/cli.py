@@ -1,5 +1,6 @@
 """The command line: words to calls."""
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,7 +71,7 @@ def run(
         Scaling, typer.Option(help="`own` keeps each layer's scale, `standard` each feature's.")
     ] = "own",
     align: Annotated[bool, typer.Option(help="Maps follow one another through the depth.")] = True,
-    untrained: Annotated[int, typer.Option(help="Draws of the untrained null.")] = 2,
+    untrained: Annotated[int, typer.Option(help="Draws of the untrained null.")] = 5,
     draws: Annotated[int, typer.Option(help="Bootstrap draws and label permutations.")] = 200,
     batch_size: Annotated[int, typer.Option(help="Samples per forward pass.")] = 250,
     seed: Seed = 0,
@@ -122,8 +123,16 @@ def _told() -> Iterator[None]:
         errors.print("Interrupted. Everything that was finished is kept: run the same command again and it goes on.")
         raise typer.Exit(130) from None
     except (LayerscopeError, ValueError, TypeError, FileNotFoundError) as error:
+        if not isinstance(error, LayerscopeError) and not _is_ours(error):
+            raise
         errors.print(f"Error: {error}")
         raise typer.Exit(2) from error
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether this package raised it; what a user's own code raises is shown with its traceback."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] == __package__
 
 
 def _grid(text: str | None) -> tuple[int, int] | None:

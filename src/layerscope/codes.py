@@ -11,6 +11,7 @@ from layerscope.layers import Layer
 from layerscope.recording import Recording
 from layerscope.som.train import Best
 from layerscope.store import load_table, save_table
+from layerscope.types import Labels
 
 
 class Coded(NamedTuple):
@@ -20,6 +21,12 @@ class Coded(NamedTuple):
     atlas: Atlas
     codes: pd.DataFrame
     """From `encode(recording, atlas)`."""
+
+    @property
+    def labels(self) -> Labels | None:
+        """The labels, where they can tell anything: none where there are none, or one class alone."""
+        labels = self.recording.labels
+        return None if labels is None or bool((labels == labels[0]).all()) else labels
 
 
 def encode(recording: Recording, atlas: Atlas) -> pd.DataFrame:

@@ -14,11 +14,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, SequentialSampler, default_collate
 
 from layerscope.network import call_factory
+from layerscope.progress import bar
 from layerscope.store import tensors_digest
 from layerscope.types import Inputs, Labels
 
-PROBED = 256
-"""Samples read to tell one generic Dataset from another."""
+PROBED = 8
+"""Samples of a Dataset that are read twice, to see that they are the same."""
 IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
 
@@ -46,7 +47,23 @@ class Data:
     class_names: tuple[str, ...]
     """Empty where classes have numbers only."""
     fingerprint: str
-    """Changes when the data does."""
+    """Changes when the data does: over all of an array or a Dataset; over a folder's file names, sizes and times."""
+    root: str = ""
+    """The fingerprint of the whole source, which its subsets share."""
+    files: tuple[str, ...] = ()
+    """Where each row of the source comes from, where that is a file."""
+
+    def __post_init__(self) -> None:
+        if not self.root:
+            object.__setattr__(self, "root", self.fingerprint)
+
+    def shares(self, other: "Data") -> int:
+        """How many samples are in both."""
+        return len(np.intersect1d(self.rows, other.rows)) if self.root == other.root else 0
+
+    def origin(self, row: int) -> str:
+        """The file of a row of the source, or the source's name."""
+        return self.files[row] if self.files else self.source
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -96,7 +113,7 @@ def load_data(source: Any, *, limit: int | None = None, seed: int = 0) -> Data:
 
             Bytes (uint8) are pixels: they are divided by 255, get a channel axis if they have none, and their
             channels are brought to the front.
-        limit: keep this many samples, drawn at random.
+        limit: keep this many samples, drawn at random; of an iterable, the first.
         seed: of that draw.
 
     Raises:
@@ -178,13 +195,17 @@ def _open_npz(path: Path) -> Data:
 def _open_folder(path: Path) -> Data:
     if not path.is_dir():
         raise ValueError(f"`data`: there is no folder '{path}'.")
-    classes = sorted(child.name for child in path.iterdir() if child.is_dir())
+    classes = sorted(child.name for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
     files = [
         (file, label)
         for label, name in enumerate(classes)
         for file in sorted((path / name).rglob("*"))
         if file.suffix.lower() in IMAGES
     ]
+    empty = set(range(len(classes))) - {label for _, label in files}
+    if files and empty:
+        told = ", ".join(repr(classes[label]) for label in sorted(empty))
+        raise ValueError(f"`data`: every subfolder of '{path}' is a class, but there is no image in {told}; remove it.")
     grey = bool(files) and _image(files[0][0], grey=None).ndim == 2
 
     def read(rows: Sequence[int]) -> tuple[Tensor, Tensor | None]:
@@ -200,7 +221,8 @@ def _open_folder(path: Path) -> Data:
 
     entries = [f"{file.relative_to(path)}:{file.stat().st_size}:{file.stat().st_mtime_ns}" for file, _ in files]
     fingerprint = hashlib.sha256("\n".join(entries).encode()).hexdigest()
-    return Data(f"folder:{path}", np.arange(len(files)), read, tuple(classes), fingerprint)
+    names = tuple(str(file.relative_to(path)) for file, _ in files)
+    return Data(f"folder:{path}", np.arange(len(files)), read, tuple(classes), fingerprint, files=names)
 
 
 def _image(path: Path, *, grey: bool | None) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -208,6 +230,11 @@ def _image(path: Path, *, grey: bool | None) -> np.ndarray[Any, np.dtype[np.uint
     try:
         with Image.open(path) as image:
             plain = image.mode in ("1", "L") if grey is None else grey
+            if plain and image.mode not in ("1", "L"):
+                raise ValueError(
+                    f"`data`: '{path}' is in colour (mode {image.mode}) and the first image is grey; "
+                    "bring all images to one mode."
+                )
             return np.array(image.convert("L" if plain else "RGB"))
     except OSError as error:
         raise ValueError(f"`data`: '{path}' is no readable image ({error}); repair or remove it.") from error
@@ -234,15 +261,22 @@ def _open_dataset(source: Any, limit: int | None) -> Data:
         return (made[0], made[1]) if isinstance(made, (tuple, list)) else (made, None)
 
     names = tuple(str(name) for name in getattr(dataset, "classes", ()))
-    rows = np.arange(len(dataset))
-    probed = [int(row) for row in rows[:: max(1, len(rows) // PROBED)]]
-    parts = [str(len(rows)).encode()]
-    for row in probed:
-        inputs, labels = read([row])
-        parts += [
-            np.ascontiguousarray(torch.as_tensor(part)).tobytes() for part in (inputs, labels) if part is not None
-        ]
-    return Data(kind, rows, read, names, hashlib.sha256(b"|".join(parts)).hexdigest())
+    digest = hashlib.sha256()
+    with bar("reading the data", len(dataset)) as progress:
+        for row in range(len(dataset)):
+            content = _content(read([row]))
+            if row % max(1, len(dataset) // PROBED) == 0 and content != _content(read([row])):
+                raise ValueError(
+                    f"`data`: sample {row} of the {kind} is another when it is read twice; remove random transforms."
+                )
+            digest.update(content)
+            progress.advance()
+    return Data(kind, np.arange(len(dataset)), read, names, digest.hexdigest())
+
+
+def _content(sample: tuple[Any, Any]) -> bytes:
+    """What a sample says, as bytes."""
+    return b"|".join(np.ascontiguousarray(part.cpu()).tobytes() for part in sample if isinstance(part, Tensor))
 
 
 def _digest(fingerprint: str, rows: np.ndarray[Any, np.dtype[np.int64]]) -> str:

@@ -32,6 +32,8 @@ STEP = 1.3
 """Inches from layer to layer."""
 MAP = 0.88
 """Width of a map, in steps."""
+LISTED = 20
+"""The most classes that a legend names."""
 TELESCOPE = ("label_information", "participation_ratio")
 FLOW = ("flip_rate", "shift_over_gap")
 """The measures that the picture of the depth shows."""
@@ -184,8 +186,12 @@ def maps(run: Run, *, reduction: str = "mean", sample: int | None = None, axes: 
 
 
 def class_legend(run: Run, axes: Axes) -> Axes:
-    """The colours of the classes, as a line of its own."""
+    """The colours of the classes, as a line of its own; their number where they are too many to list."""
     names = run.class_names
+    if len(names) > LISTED:
+        axes.text(0, 0.5, f"{len(names)} classes, a colour each", va="center", fontsize=8)
+        axes.set_axis_off()
+        return axes
     handles = [Patch(color=colour, label=name) for colour, name in zip(_palette(len(names)), names, strict=True)]
     with mpl.rc_context(STYLE):
         axes.legend(handles=handles, frameon=False, ncols=min(len(names), 10), loc="center left", fontsize=8)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from layerscope.codes import Coded, best_of
+from layerscope.measures import accuracy
 from layerscope.measures.geometry import class_gaps, shifts_over_gaps
 from layerscope.progress import bar
 from layerscope.recording import Recording
@@ -48,16 +49,15 @@ def flow(
                 "record the same data under both conditions."
             )
     weights = resample(n, draws, seed=seed)
-    labels = recording.labels
-    several = labels is not None and bool((labels != labels[0]).any())
-    rows = [row for other, _ in perturbed for row in _robust_accuracy(other)]
+    labels = clean.labels
+    rows = [row for other, _ in perturbed for row in accuracy(other)]
     with bar("following perturbations", len(recording.layers), show=show_progress) as progress:
         for reduction in recording.reductions:
             for depth, layer in enumerate(recording.depth(reduction)):
                 fitted = clean.atlas.maps[layer]
                 vectors = fitted.scaled(recording.vectors(layer))
                 before = best_of(clean.codes, layer).unit
-                gaps = class_gaps(vectors, labels) if several and labels is not None else None
+                gaps = None if labels is None else class_gaps(vectors, labels)
                 for other, codes in perturbed:
                     after = best_of(codes, layer).unit
                     flips = int((before != after).sum())
@@ -73,10 +73,3 @@ def flow(
                         rows.append(finding("shift_over_gap", middle, bounds, n, place))
                 progress.advance()
     return rows
-
-
-def _robust_accuracy(recording: Recording) -> list[Result]:
-    if recording.labels is None:
-        return []
-    right, n = int((recording.labels == recording.predictions).sum()), len(recording)
-    return [finding("robust_accuracy", right / n, share_interval(right, n), n, Place(condition=recording.condition))]

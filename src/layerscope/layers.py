@@ -30,12 +30,6 @@ class Layer(NamedTuple):
         return f"{self.name}|{self.reduction}"
 
 
-def parse_layer(text: str) -> Layer:
-    """The layer that `name|reduction` stands for."""
-    name, _, reduction = text.rpartition("|")
-    return Layer(name, reduction)
-
-
 def choose_layers(
     network: Network, inputs: Inputs, wanted: str | Sequence[str] = "auto"
 ) -> tuple[tuple[str, ...], str]:

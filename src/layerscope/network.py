@@ -6,7 +6,10 @@ outlives its layer.
 """
 
 import copy
+import functools
+import hashlib
 import importlib
+import inspect
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -158,35 +161,86 @@ class Network:
         Every submodule that has `reset_parameters` draws its weights anew (batch normalisation's running statistics
         go back to 0 and 1). Parameters that no such method owns keep their values in a shuffled order, with a warning.
         """
-        module = copy.deepcopy(self.module)
-        drawn: set[int] = set()
+        try:
+            module = copy.deepcopy(self.module).cpu()
+        except RuntimeError as error:
+            raise ValueError(
+                f"The untrained null of '{self.name}' can't be made, since its module can't be copied ({error}); "
+                "do without it (`untrained=0`), or remove reparametrisations such as weight_norm."
+            ) from error
+        before = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(UNTRAINED_SEED + seed)
             for part in module.modules():
                 reset = getattr(part, "reset_parameters", None)
                 if callable(reset):
                     reset()
-                    drawn.update(id(parameter) for parameter in part.parameters(recurse=False))
-            left = {name: parameter for name, parameter in module.named_parameters() if id(parameter) not in drawn}
+            left = {
+                name: parameter
+                for name, parameter in module.named_parameters()
+                if parameter.equal(before[name]) and bool((parameter != parameter.flatten()[0]).any())
+            }
             for parameter in left.values():
-                order = torch.randperm(parameter.numel()).to(parameter.device)
+                order = torch.randperm(parameter.numel())
                 parameter.copy_(parameter.flatten()[order].reshape(parameter.shape))
         if left:
             warnings.warn(
                 f"The untrained null of '{self.name}' shuffles the entries of {', '.join(left)}: "
-                "no `reset_parameters` method says how they are drawn.",
+                "no `reset_parameters` method draws them anew.",
                 stacklevel=2,
             )
-        return replace(self, module=module, name=f"{self.name}, untrained")
+        return replace(self, module=module.to(self.device), name=f"{self.name}, untrained")
 
     def fingerprint(self) -> str:
-        """SHA-256 of the weights, the preprocessing's weights if it is a module, and the architecture's text."""
-        parts = [tensors_digest(self.module.state_dict()), str(self.module), str(self.bounds)]
+        """SHA-256 over weights, buffers, architecture, bounds, and the source of what computes.
+
+        Source is that of each `forward` and of the preprocessing, with the values that it is bound to (closures,
+        `functools.partial`). What these call in turn is not looked into.
+        """
+        parts = [_module_text(self.module), str(self.bounds)]
         if isinstance(self.preprocess, nn.Module):
-            parts += [tensors_digest(self.preprocess.state_dict()), str(self.preprocess)]
+            parts.append(_module_text(self.preprocess))
         elif self.preprocess is not None:
-            parts.append(getattr(self.preprocess, "__qualname__", type(self.preprocess).__qualname__))
-        return tensors_digest({"parts": torch.tensor(list("\n".join(parts).encode()), dtype=torch.uint8)})
+            parts.append(_function_text(self.preprocess))
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _module_text(module: nn.Module) -> str:
+    """Weights, buffers, layout and source of a module."""
+    tensors = dict(module.named_parameters()) | {f"buffer:{name}": buffer for name, buffer in module.named_buffers()}
+    kinds = sorted({type(part) for part in module.modules()}, key=lambda kind: f"{kind.__module__}.{kind.__qualname__}")
+    own = [_function_text(kind.forward) for kind in kinds if not kind.__module__.startswith("torch.")]
+    return "\n".join([tensors_digest(tensors), str(module), *own])
+
+
+def _function_text(function: Any) -> str:
+    """Source of a callable, and what it is bound to."""
+    if isinstance(function, functools.partial):
+        bound = [_value_text(value) for value in (*function.args, *sorted(function.keywords.items()))]
+        return "\n".join([_function_text(function.func), *bound])
+    closure = [_value_text(cell.cell_contents) for cell in getattr(function, "__closure__", None) or ()]
+    return "\n".join([_source(function), *closure])
+
+
+def _source(function: Any) -> str:
+    """Source of a function, or of an object's class; its byte code where no file holds it."""
+    try:
+        return inspect.getsource(function if hasattr(function, "__code__") else type(function))
+    except (OSError, TypeError):
+        code = getattr(function, "__code__", None)
+        if code is None:
+            return f"{type(function).__module__}.{type(function).__qualname__}"
+        return f"{code.co_code!r}{code.co_names}{[value for value in code.co_consts if not hasattr(value, 'co_code')]}"
+
+
+def _value_text(value: Any) -> str:
+    """A bound value as text that is the same in another process."""
+    if isinstance(value, Tensor):
+        return tensors_digest({"value": value})
+    if isinstance(value, nn.Module):
+        return _module_text(value)
+    text = repr(value)
+    return _source(value) if callable(value) or " at 0x" in text else text
 
 
 def first_tensor(output: Any, name: str) -> Tensor:

@@ -3,7 +3,7 @@
     recordings/clean/
       manifest.json              layers (name, reduction, width), shards with row range and checksum
       shard-00000.safetensors    one tensor per layer (rows, width), and logits
-      samples.parquet            id, label, prediction, confidence
+      samples.parquet            id, label, prediction, confidence, source
 
 A shard is written whole or not at all, and says in its header what it belongs to: a run that was killed finds the
 shards that are there and goes on after the last.
@@ -30,6 +30,7 @@ from layerscope.progress import bar
 from layerscope.reductions import Flatten, Reduction, Sketch, parse_reduction
 from layerscope.store import (
     file_digest,
+    has_tensor,
     load_header,
     load_json,
     load_table,
@@ -132,7 +133,8 @@ def record(
     """
     folder = Path(folder)
     key = _key(network, data, layers, reductions, condition, perturb, batch_size)
-    if (folder / "manifest.json").is_file() and load_json(folder / "manifest.json")["key"] == key:
+    complete = (folder / "manifest.json").is_file() and (folder / "samples.parquet").is_file()
+    if complete and load_json(folder / "manifest.json")["key"] == key:
         return load_recording(folder)
     recorder = _Recorder(network, tuple(layers), tuple(parse_reduction(name) for name in reductions))
     first = next(data.batches(batch_size))
@@ -155,7 +157,7 @@ def record(
             else:
                 progress.advance(len(rows))
             files.append(file)
-    _finish(folder, files, condition, key, recorder.layers)
+    _finish(folder, files, condition, key, recorder.layers, data)
     return load_recording(folder)
 
 
@@ -164,7 +166,7 @@ def load_recording(folder: Path | str) -> Recording:
 
     Raises:
         FileNotFoundError: if there is none in `folder`.
-        CorruptFileError: if a file is not what was written; names it.
+        CorruptFileError: if a file is missing, or not what was written; names it.
     """
     folder = Path(folder)
     manifest = load_json(folder / "manifest.json")
@@ -172,6 +174,8 @@ def load_recording(folder: Path | str) -> Recording:
         path = folder / shard["file"]
         if not path.is_file() or file_digest(path) != shard["sha256"]:
             raise CorruptFileError(f"'{path}' is missing or damaged; delete '{folder}' and run again.")
+    if not (folder / "samples.parquet").is_file():
+        raise CorruptFileError(f"'{folder / 'samples.parquet'}' is missing; delete '{folder}' and run again.")
     samples = load_table(folder / "samples.parquet")
     labels = samples["label"]
     return Recording(
@@ -282,25 +286,25 @@ def _is_there(path: Path, header: dict[str, Any]) -> bool:
     return False
 
 
-def _finish(folder: Path, files: Sequence[str], condition: str, key: str, layers: Sequence[Layer]) -> None:
+def _finish(folder: Path, files: Sequence[str], condition: str, key: str, layers: Sequence[Layer], data: Data) -> None:
     """Write samples and manifest; the manifest last, since it says that the recording is complete."""
-    shards = [load_tensors(folder / file) for file in files]
-    logits = torch.cat([shard[LOGITS] for shard in shards])
-    has_labels = "labels" in shards[0]
-    count = len(logits)
+    shards = [folder / file for file in files]
+    logits = torch.cat([load_tensor(shard, LOGITS) for shard in shards])
+    ids = torch.cat([load_tensor(shard, "ids") for shard in shards])
+    labels: list[int | None] = [None] * len(ids)
+    if has_tensor(shards[0], "labels"):
+        labels = torch.cat([load_tensor(shard, "labels") for shard in shards]).tolist()
     samples = pd.DataFrame(
         {
-            "id": torch.cat([shard["ids"] for shard in shards]).numpy(),
-            "label": pd.array(
-                torch.cat([shard["labels"] for shard in shards]).tolist() if has_labels else [None] * count,
-                dtype="Int64",
-            ),
+            "id": ids.numpy(),
+            "label": pd.array(labels, dtype="Int64"),
             "prediction": logits.argmax(1).numpy(),
             "confidence": logits.softmax(1).amax(1).numpy(),
+            "source": [data.origin(row) for row in ids.tolist()],
         }
     )
     save_table(folder / "samples.parquet", samples)
-    headers = [load_header(folder / file) for file in files]
+    headers = [load_header(shard) for shard in shards]
     save_json(
         folder / "manifest.json",
         {
@@ -311,14 +315,14 @@ def _finish(folder: Path, files: Sequence[str], condition: str, key: str, layers
                 {
                     "name": layer.name,
                     "reduction": layer.reduction,
-                    "width": shards[0][str(layer)].shape[1],
+                    "width": load_tensor(shards[0], str(layer)).shape[1],
                     "dtype": "float32",
                 }
                 for layer in layers
             ],
             "shards": [
-                {"file": file, "start": header["start"], "stop": header["stop"], "sha256": file_digest(folder / file)}
-                for file, header in zip(files, headers, strict=True)
+                {"file": shard.name, "start": header["start"], "stop": header["stop"], "sha256": file_digest(shard)}
+                for shard, header in zip(shards, headers, strict=True)
             ],
         },
     )

@@ -1,9 +1,11 @@
 """How sure: bootstrap draws, intervals, and the interval of a share."""
 
+from collections.abc import Sequence
 from math import sqrt
 
 import torch
 from jaxtyping import Float
+from scipy.special import stdtrit
 from torch import Tensor
 
 from layerscope.types import Replicates, Weights
@@ -40,6 +42,21 @@ def quantile_bounds(values: Float[Tensor, " draws"]) -> tuple[float, float]:
     between = "linear" if values.isfinite().all() else "nearest"
     low, high = torch.quantile(values.double(), levels, interpolation=between).tolist()
     return low, high
+
+
+def prediction_interval(draws: Sequence[Replicates]) -> tuple[float, float]:
+    """Where a further draw of a null would lie, 95 of 100 times, after these few; each is given by its replicates.
+
+    mean +- t(m - 1) sqrt(s^2 (1 + 1/m) + w), with s^2 the variance between the m draws' means and w the mean variance
+    within a draw (sampling). One draw alone says nothing of others: its band is its own sampling interval.
+    """
+    stacked = torch.stack([draw.double() for draw in draws])
+    means, within = stacked.mean(1), float(stacked.var(1).mean())
+    count = len(draws)
+    if count == 1:
+        return interval(float(means[0]), draws[0])
+    half = float(stdtrit(count - 1, (1 + LEVEL) / 2)) * sqrt(float(means.var()) * (1 + 1 / count) + within)
+    return float(means.mean()) - half, float(means.mean()) + half
 
 
 def share_interval(successes: int, n: int) -> tuple[float, float]:

@@ -105,6 +105,12 @@ def load_tensor(path: Path, name: str) -> Tensor:
     return tensor
 
 
+def has_tensor(path: Path, name: str) -> bool:
+    """Whether a file that `save_tensors` wrote holds a tensor of that name."""
+    with safe_open(path, framework="pt") as file:
+        return name in file.keys()  # noqa: SIM118 - not a mapping
+
+
 def _entry(path: Path) -> dict[str, Any]:
     """Header and digest of a safetensors file of ours."""
     try:

@@ -30,7 +30,7 @@ from layerscope.atlas import Atlas, check_scaling, fit_atlas, load_atlas, save_a
 from layerscope.attacks import AbstractPerturbation, control_spec, parse_attack
 from layerscope.codes import Coded, encode, load_codes, save_codes
 from layerscope.data import Batch, Data, load_data
-from layerscope.errors import RunMismatchError, StorageError
+from layerscope.errors import CorruptFileError, RunMismatchError, StorageError
 from layerscope.flow import flow
 from layerscope.layers import choose_layers
 from layerscope.measures import profile
@@ -48,6 +48,8 @@ FIT_SHARE = 2 / 3
 """Of the data goes to fitting the atlas where no data are given for that."""
 SAMPLES_PER_UNIT = 10
 """Measured samples for each unit of a map whose size is chosen here; below half of it a warning is due."""
+CHANCE = 0.1
+"""Label information under shuffled labels above which a warning is due."""
 WIDE = 1 / 3
 """Share of the samples above which a participation ratio's bootstrap interval loses its coverage."""
 OWN = ("recordings", "atlas", "codes", "nulls", "results.parquet", "example.safetensors", "report.html", "study.json")
@@ -76,9 +78,10 @@ class Run:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """One per class; numbers where the classes have no names."""
+        """One per class of the network; numbers where classes have no names."""
         count = self.recordings["clean"].logits().shape[1]
-        return tuple(self.settings["chosen"]["class_names"]) or tuple(str(number) for number in range(count))
+        names = self.settings["chosen"]["class_names"]
+        return (*names, *(str(number) for number in range(len(names), count)))
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -194,7 +197,7 @@ class Study:
     """Whether maps follow one another through the depth."""
     scaling: str = "own"
     """`own` keeps a layer's scale; `standard` divides each feature by its standard deviation."""
-    untrained: int = 2
+    untrained: int = 5
     """Draws of the untrained null."""
     draws: int = 200
     """Bootstrap draws, and permutations of the labels."""
@@ -214,8 +217,9 @@ class Study:
         if self.attack is not None:
             object.__setattr__(self, "attack", "".join(self.attack.split()))
             parse_attack(self.attack)
-        for reduction in self.reductions:
-            parse_reduction(reduction)
+        known = [] if isinstance(self.reductions, str) else [parse_reduction(name).name for name in self.reductions]
+        if not known or len(set(known)) < len(known):
+            raise ValueError(f"`reductions` must be a list of different reductions; got {self.reductions!r}.")
 
     def run(self) -> Run:
         """Carry the study out, or what is left of it, and write the report.
@@ -286,12 +290,13 @@ class Study:
         """Recordings of both parts of the data, an atlas fitted on the one, and the codes of the other."""
         to_fit = self._record(folder, network, fitted, settings, "fit", None)
         recording = self._record(folder, network, measured, settings, "clean", None)
-        if not (folder / "atlas" / "atlas.json").is_file():
+        try:
+            atlas = load_atlas(folder / "atlas")
+        except FileNotFoundError:
             atlas = fit_atlas(
                 to_fit, grid, align=self.align, scaling=self.scaling, seed=self.seed, show_progress=self.progress
             )
             save_atlas(atlas, folder / "atlas")
-        atlas = load_atlas(folder / "atlas")
         return Coded(recording, atlas, self._codes(folder, recording, atlas))
 
     def _record(
@@ -385,9 +390,16 @@ class Study:
                     f"'{folder}' holds other files and no run; choose an empty folder or a new name."
                 )
         else:
-            found = load_json(folder / "study.json")
-            differences = _differences(found, settings)
+            try:
+                found = load_json(folder / "study.json")
+            except CorruptFileError as error:
+                raise RunMismatchError(
+                    f"'{folder / 'study.json'}' is damaged, so that nothing says what the run in '{folder}' was made "
+                    "of; delete that folder or choose another."
+                ) from error
+            differences = _differences(found, settings, finished=(folder / "results.parquet").is_file())
             if not differences:
+                settings["versions"] = found["versions"]
                 return
             if not self.overwrite:
                 listed = "".join(f"\n  {line}" for line in differences)
@@ -429,8 +441,8 @@ def slug(condition: str) -> str:
     return re.sub(r"[^\w.-]", "-", condition.replace("/", "of"))
 
 
-def _differences(found: dict[str, Any], asked: dict[str, Any]) -> list[str]:
-    """What two studies differ in, a line each."""
+def _differences(found: dict[str, Any], asked: dict[str, Any], *, finished: bool) -> list[str]:
+    """What two studies differ in, a line each; an unfinished one must go on under the versions that began it."""
     if found.get("schema") != asked["schema"]:
         return [f"format: the run has version {found.get('schema')}, this program writes version {asked['schema']}"]
     lines = [
@@ -438,6 +450,8 @@ def _differences(found: dict[str, Any], asked: dict[str, Any]) -> list[str]:
         for name, value in asked["asked"].items()
         if found["asked"].get(name) != value
     ]
+    if not finished and found["versions"] != asked["versions"]:
+        lines.append(f"versions: the run was begun under {found['versions']}, these are {asked['versions']}")
     changed = [name for name, value in asked["fingerprints"].items() if found["fingerprints"].get(name) != value]
     return lines + [f"{name}: its contents have changed since the run was made" for name in changed]
 
@@ -468,8 +482,14 @@ def _cautions(recording: Recording, results: pd.DataFrame, network: Network, mea
             f"The participation ratio of {', '.join(wide)} is more than a third of the {n} samples: its interval is "
             "not to be trusted. Give more samples."
         )
+    chance = select(results, measure="label_information", condition="clean")["null_shuffled"].max()
+    if chance > CHANCE:
+        found.append(
+            f"With shuffled labels, label information is still up to {chance:.2f} of H(label), where the truth is 0: "
+            f"{n} samples are few for {len(grid)} units and this many classes. Give more samples or a smaller grid."
+        )
     accuracy = select(results, measure="accuracy")
-    if len(accuracy) and labels is not None:
+    if len(accuracy) and labels is not None and bool((labels != labels[0]).any()):
         commonest = float(labels.bincount().max()) / n
         if accuracy["high"][0] <= commonest:
             found.append(

@@ -38,8 +38,8 @@ def _moments(vectors: Vectors) -> tuple[float, float]:
     total, quartic = float(lengths.sum()), float(lengths.square().sum())
     if n < 4 or total == 0:
         return total / max(n - 1, 1), (total / max(n - 1, 1)) ** 2
-    gram = centred.T @ centred if centred.shape[1] <= n else centred @ centred.T
-    covariance_squared = float(gram.square().sum()) / (n - 1) ** 2
+    other = centred.T if centred.shape[1] <= n else centred  # tr((X'X)^2) = tr((XX')^2): the smaller of the two
+    covariance_squared = sum(float((rows @ other.T).square().sum()) for rows in other.split(BLOCK)) / (n - 1) ** 2
     trace = total / (n - 1)
     mean_quartic = quartic / (n - 1)
     unbiased = (

@@ -10,9 +10,10 @@ from layerscope.codes import Coded, best_of
 from layerscope.layers import Layer
 from layerscope.measures import geometry, information, topology
 from layerscope.progress import bar
+from layerscope.recording import Recording
 from layerscope.results import Place, Result, finding
-from layerscope.stats import interval, quantile_bounds, resample, share_interval, weighted_mean
-from layerscope.types import Labels, Replicates, Weights
+from layerscope.stats import interval, prediction_interval, quantile_bounds, resample, share_interval, weighted_mean
+from layerscope.types import Replicates, Weights
 
 DRAWS = 200
 PERMUTATIONS = 200
@@ -53,8 +54,8 @@ def profile(
     """Every measure of one network under the clean condition, beside its nulls.
 
     Label measures come where the recording has labels of at least two classes. Three kinds of rows are made: condition
-    `clean`; `untrained`, the mean over the untrained draws, whose interval holds 95 % of the replicates of all draws
-    together (so both samples and draws count); `shuffled`, the mean and the middle 95 % over label permutations.
+    `clean`; `untrained`, the mean over the untrained draws with the 95 % prediction interval of a further draw (see
+    `stats.prediction_interval`); `shuffled`, the mean and the middle 95 % over label permutations.
 
     Args:
         trained: the network's recording and codes.
@@ -66,7 +67,7 @@ def profile(
     """
     recording = trained.recording
     weights = resample(len(recording), draws, seed=seed)
-    rows = [*_accuracy(trained)]
+    rows = accuracy(recording)
     with bar("measuring layers", len(recording.layers), show=show_progress) as progress:
         for reduction in recording.reductions:
             for depth, layer in enumerate(recording.depth(reduction)):
@@ -95,18 +96,12 @@ def _with_nulls(
     ]
 
 
-def labels_of(coded: Coded) -> Labels | None:
-    """The labels, where they can tell anything: none where there are none, or one class alone."""
-    labels = coded.recording.labels
-    return None if labels is None or bool((labels == labels[0]).all()) else labels
-
-
 def estimates(coded: Coded, layer: Layer, weights: Weights) -> dict[str, Estimate]:
     """Every measure of one layer by name."""
     fitted = coded.atlas.maps[layer]
     vectors = fitted.scaled(coded.recording.vectors(layer))
     best = best_of(coded.codes, layer)
-    labels = labels_of(coded)
+    labels = coded.labels
     n = len(vectors)
     found = {
         "participation_ratio": _bootstrapped(
@@ -141,16 +136,16 @@ def _bootstrapped(value: float, replicates: torch.Tensor) -> Estimate:
 
 
 def _pooled(estimated: Sequence[Estimate]) -> Band | None:
-    """Mean over draws, and the middle 95 % of all draws' replicates, each draw's centred on its value."""
+    """Mean over draws, and where a further draw would lie."""
     if not estimated:
         return None
     centred = [draw.replicates - draw.replicates.mean() + draw.value for draw in estimated]
-    return Band(sum(draw.value for draw in estimated) / len(estimated), quantile_bounds(torch.cat(centred)))
+    return Band(sum(draw.value for draw in estimated) / len(estimated), prediction_interval(centred))
 
 
 def _shuffled(coded: Coded, layer: Layer, *, permutations: int, seed: int) -> dict[str, Band]:
     """The label measures after permutations of the labels: mean and middle 95 %."""
-    labels = labels_of(coded)
+    labels = coded.labels
     if labels is None:
         return {}
     codes = best_of(coded.codes, layer).unit
@@ -163,9 +158,10 @@ def _shuffled(coded: Coded, layer: Layer, *, permutations: int, seed: int) -> di
     return {measure: Band(float(value.mean()), quantile_bounds(value)) for measure, value in bands.items()}
 
 
-def _accuracy(coded: Coded) -> list[Result]:
-    recording = coded.recording
+def accuracy(recording: Recording) -> list[Result]:
+    """The share of right answers under the recording's condition, as one row; none where there are no labels."""
     if recording.labels is None:
         return []
-    right = int((recording.labels == recording.predictions).sum())
-    return [finding("accuracy", right / len(recording), share_interval(right, len(recording)), len(recording), Place())]
+    right, n = int((recording.labels == recording.predictions).sum()), len(recording)
+    measure = "accuracy" if recording.condition == "clean" else "robust_accuracy"
+    return [finding(measure, right / n, share_interval(right, n), n, Place(condition=recording.condition))]

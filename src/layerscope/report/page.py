@@ -83,8 +83,8 @@ def svg(figure: Figure) -> Markup:
 
 
 def number(value: float) -> str:
-    """Three significant digits, without an exponent where that can be."""
-    return "" if pd.isna(value) else f"{value:.3g}" if 0.001 <= abs(value) < 1000 else f"{value:,.0f}"
+    """Three significant digits; whole from 1,000 on."""
+    return "" if pd.isna(value) else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def _headline(results: pd.DataFrame) -> list[tuple[str, float, float, float, int]]:
@@ -100,10 +100,9 @@ def _headline(results: pd.DataFrame) -> list[tuple[str, float, float, float, int
 
 
 def _rows(results: pd.DataFrame, reduction: str) -> list[Result]:
-    """The layer rows under one reduction, nulls' own rows left out: they stand beside the value."""
+    """The layer rows under one reduction."""
     rows = select(results, reduction=reduction)
-    shown = rows[~rows["condition"].isin(["untrained", "shuffled"])]
-    return findings(shown.sort_values(["measure", "condition", "layer_index"], kind="stable"))
+    return findings(rows.sort_values(["measure", "condition", "layer_index"], kind="stable"))
 
 
 def _picture(run: Run, example: dict[str, Tensor]) -> dict[str, Any] | None:
