@@ -7,7 +7,7 @@ from torch import nn
 from layerscope.attacks import ATTACKS, attack, control_spec, parse_attack
 from layerscope.network import Network
 
-SPECS = ["pgd:linf=8/255", "pgd:linf=0.1,steps=3", "noise:linf=8/255", "pgd:linf=0", "noise:linf=0.3", "pgd:linf=2"]
+SPECS = ["pgd:linf=8/255", "pgd:linf=0.1,steps=3", "noise:linf=8/255", "pgd:linf=0", "noise:linf=0.3", "pgd:linf=1"]
 
 
 def linear_network(seed=0):
@@ -90,6 +90,11 @@ def test_inputs_outside_the_bounds_are_refused(module, pairs):
         ValueError, match=r"bounds \[0, 1\]; got values from .* attack before normalisation, never after"
     ):
         attack(Network(module), pairs[0] + 1, pairs[1], "pgd:linf=8/255")
+
+
+def test_a_budget_wider_than_the_bounds_is_refused(module, pairs):
+    with pytest.raises(ValueError, match=r"`linf` 8 is wider than the network's bounds \[0, 1\]"):
+        attack(Network(module), *pairs, "pgd:linf=8")
 
 
 def test_specs_are_read():

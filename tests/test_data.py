@@ -154,6 +154,62 @@ def test_the_fingerprint_changes_with_the_data(tmp_path):
     assert load_data(f"folder:{tmp_path}").fingerprint != before
 
 
+def test_every_label_of_a_dataset_counts_in_its_fingerprint():
+    class Relabelled(Listed):
+        def __getitem__(self, index):
+            return super().__getitem__(index)[0], (index % 2) * (index != 333)
+
+    assert load_data(Listed(600)).fingerprint != load_data(Relabelled(600)).fingerprint
+
+
+def test_a_dataset_that_is_another_at_every_reading_is_refused():
+    class Random(Listed):
+        def __getitem__(self, index):
+            return torch.rand(2), 0
+
+    with pytest.raises(
+        ValueError, match="sample 0 of the Random is another when it is read twice; remove random transforms"
+    ):
+        load_data(Random())
+
+
+def test_subsets_know_what_they_share():
+    whole = load_data((INPUTS, LABELS))
+    one, two = whole.split(0.5, seed=0)
+    assert one.shares(two) == 0
+    assert one.shares(whole) == 5
+    assert whole.shares(load_data((INPUTS + 0.001, LABELS))) == 0
+
+
+def test_samples_say_where_they_come_from(tmp_path):
+    save_images(tmp_path)
+    data = load_data(f"folder:{tmp_path}")
+    assert [data.origin(row) for row in (0, 3)] == ["cat/0.png", "dog/3.png"]
+    assert load_data(INPUTS).origin(3) == "an array"
+
+
+def test_hidden_folders_are_no_classes_and_empty_ones_are_named(tmp_path):
+    save_images(tmp_path)
+    (tmp_path / ".cache").mkdir()
+    assert load_data(f"folder:{tmp_path}").class_names == ("cat", "dog")
+    (tmp_path / "bird").mkdir()
+    with pytest.raises(ValueError, match=r"is a class, but there is no image in 'bird'; remove it"):
+        load_data(f"folder:{tmp_path}")
+
+
+def test_a_colour_image_among_grey_ones_is_named(tmp_path):
+    save_images(tmp_path)
+    Image.new("RGB", (6, 5)).save(tmp_path / "dog" / "3.png")
+    with pytest.raises(ValueError, match=r"3.png' is in colour \(mode RGB\) and the first image is grey"):
+        next(load_data(f"folder:{tmp_path}").batches(4))
+
+
+def test_a_file_that_is_no_npz_is_named(tmp_path):
+    (tmp_path / "a.npz").write_text("no")
+    with pytest.raises(ValueError, match=r"a.npz' is no npz file; write one with numpy.savez"):
+        load_data(f"npz:{tmp_path / 'a.npz'}")
+
+
 def test_a_loader_that_shuffles_is_refused():
     with pytest.raises(ValueError, match="draws samples by RandomSampler, so that a sample has no fixed place"):
         load_data(DataLoader(Listed(), shuffle=True))

@@ -53,7 +53,8 @@ def test_label_information_rises_with_depth_and_does_not_untrained(run, reductio
     for first in ("stem", "blocks.0"):
         assert trained["blocks.5"].value - trained[first].value >= least
         assert trained["blocks.5"].low > trained[first].high
-        assert untrained["blocks.5"].value - untrained[first].value < 0.02
+        assert untrained["blocks.5"].low <= untrained[first].high
+        assert untrained["blocks.5"].value - untrained[first].value < least / 2
         assert trained["blocks.5"].null_untrained == untrained["blocks.5"].value
 
 

@@ -1,5 +1,7 @@
 """Figures draw what the tables say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -100,6 +102,14 @@ def test_the_depth_figure_has_one_axis_for_all_panels(tiny_run):
     assert {axes.get_xlim() for axes in panels} == {(-0.5, 3.5)}
     boxes = [axes.get_position() for axes in panels]
     assert len({(round(box.x0, 3), round(box.x1, 3)) for box in boxes}) == 1
+
+
+def test_too_many_classes_to_list_are_counted(tiny_run):
+    settings = dict(tiny_run.settings) | {"chosen": tiny_run.settings["chosen"] | {"class_names": list("abc") * 20}}
+    axes = figures._own_axes(3)
+    figures.class_legend(replace(tiny_run, settings=settings), axes)
+    assert [text.get_text() for text in axes.texts] == ["60 classes, a colour each"]
+    assert axes.get_legend() is None
 
 
 def test_figures_leave_the_user_s_settings_alone(tiny_run):

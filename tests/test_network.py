@@ -1,5 +1,7 @@
 """Hooks: right values, and none left behind."""
 
+import functools
+
 import pytest
 import torch
 from torch import nn
@@ -225,6 +227,73 @@ def test_the_fingerprint_sees_weights_bounds_and_preprocessing(module):
     with torch.no_grad():
         module.head.bias[0] += 1e-3
     assert base.fingerprint() not in prints
+
+
+class Squashes(nn.Module):
+    """Two networks of one layout and one set of weights that compute other things."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.linear, self.how = nn.Linear(4, 3), how
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+class SquashesOtherwise(Squashes):
+    def forward(self, x):
+        return self.linear(x).tanh()
+
+
+SquashesOtherwise.__name__ = SquashesOtherwise.__qualname__ = "Squashes"
+
+
+def test_the_fingerprint_sees_what_computes():
+    torch.manual_seed(0)
+    one = Squashes(0).eval()
+    other = SquashesOtherwise(0).eval()
+    other.load_state_dict(one.state_dict())
+    assert str(one) == str(other)
+    assert Network(one).fingerprint() != Network(other).fingerprint()
+
+    def scaled(by):
+        return lambda x: x * by
+
+    def shifted(x, by):
+        return x + by
+
+    kinds = [
+        lambda x: x,
+        lambda x: 1 - x,
+        scaled(1), scaled(2), scaled(torch.ones(1)), scaled(nn.Linear(1, 1).eval()), scaled(abs),
+        functools.partial(shifted, by=1), functools.partial(shifted, by=2),
+        eval("lambda x: x + 3"), eval("lambda x: x + 4"),
+        torch.sqrt, nn.Identity().eval(),
+    ]  # fmt: skip
+    prints = [Network(one, preprocess=kind).fingerprint() for kind in kinds]
+    assert len(set(prints)) == len(kinds)
+    assert prints == [Network(one, preprocess=kind).fingerprint() for kind in kinds]
+
+
+def test_untrained_shuffles_what_a_reset_does_not_reach():
+    module = nn.Sequential(nn.utils.spectral_norm(nn.Linear(6, 5)), nn.ReLU()).eval()
+    with pytest.warns(UserWarning, match="shuffles the entries of 0.weight_orig"):
+        fresh = Network(module).untrained(0)
+    assert not fresh.module[0].weight_orig.equal(module[0].weight_orig)
+
+
+def test_a_module_that_cannot_be_copied_is_told():
+    class Holds(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(2, 2)
+            self.product = self.linear.weight * 2
+
+        def forward(self, x):
+            return self.linear(x)
+
+    with pytest.raises(ValueError, match=r"can't be made, since its module can't be copied .*`untrained=0`"):
+        Network(Holds().eval()).untrained(0)
 
 
 def test_a_network_comes_from_a_spec_a_module_or_itself(module):

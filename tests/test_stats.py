@@ -12,7 +12,15 @@ from scipy import stats as scipy_stats
 
 from layerscope.measures.geometry import participation_ratio, participation_ratio_draws
 from layerscope.measures.information import joint_counts, label_information
-from layerscope.stats import interval, quantile_bounds, resample, share_interval, weighted_mean, weighted_median
+from layerscope.stats import (
+    interval,
+    prediction_interval,
+    quantile_bounds,
+    resample,
+    share_interval,
+    weighted_mean,
+    weighted_median,
+)
 
 SETS = 300
 
@@ -123,6 +131,22 @@ def test_bias_of_the_replicates_does_not_move_the_interval(seed):
     assert float(replicates.max()) < value
     low, high = interval(value, replicates.float())
     assert low < value < high
+
+
+def test_a_further_draw_lies_in_the_prediction_interval_of_a_few():
+    generator = torch.Generator().manual_seed(0)
+    inside = 0
+    for _ in range(400):
+        centres = torch.randn(6, generator=generator)
+        draws = [centre + 0.3 * torch.randn(50, generator=generator) for centre in centres]
+        low, high = prediction_interval(draws[:5])
+        inside += low <= draws[5][0] <= high
+    assert 0.93 <= inside / 400 <= 0.98
+
+
+def test_one_draw_of_a_null_has_its_own_sampling_interval():
+    draw = torch.linspace(1, 3, 200)
+    assert prediction_interval([draw]) == pytest.approx((1.05, 2.95), abs=0.01)
 
 
 def test_replicates_that_hold_infinity_give_their_own_middle_with_the_estimate_inside():

@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 import torch
 from conftest import tiny_data, tiny_module
+from torch import nn
 
-from layerscope import Coded, Network, Study, load_run, profile, table
+from layerscope import Coded, Network, Study, load_data, load_run, profile, table
 from layerscope import recording as recording_module
 from layerscope.errors import CorruptFileError, NonFiniteError, RunMismatchError, StorageError
 from layerscope.results import COLUMNS, MEASURES
@@ -113,13 +114,20 @@ def test_asking_again_changes_nothing(tiny_run):
 
 
 @pytest.mark.parametrize(
-    "stage", ["recordings/noise-linf-8of255", "atlas", "codes", "nulls/untrained-1", "results.parquet"]
-)
+    "stage",
+    [
+        "recordings/noise-linf-8of255", "recordings/clean/samples.parquet", "recordings/fit/manifest.json", "atlas",
+        "atlas/mean/stem.safetensors", "atlas/atlas.json", "codes/clean.parquet", "nulls/untrained-1",
+        "results.parquet", "report.html", "example.safetensors",
+    ],
+)  # fmt: skip
 def test_what_is_missing_is_made_again_alike(tiny_run, tmp_path, stage):
     shutil.copytree(tiny_run.folder, tmp_path / "run")
     path = tmp_path / "run" / stage
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    assert measured(study(tmp_path / "run").run()) == measured(tiny_run)
+    again = study(tmp_path / "run").run()
+    assert measured(again) == measured(tiny_run)
+    assert path.exists()
 
 
 SCRIPT = """
@@ -214,7 +222,14 @@ def test_fewer_samples_than_units_are_refused_before_anything_is_written(tmp_pat
     ("options", "told"),
     [
         ({"layers": "steam"}, r"'steam' matches no layer that runs; did you mean 'stem"),
-        ({"fit_data": tiny_data()}, "`fit_data` must be other samples than `data`"),
+        ({"fit_data": tiny_data()}, "`fit_data` must be other samples than `data`.*; 120 samples are in both"),
+        ({"fit_data": load_data(tiny_data(), limit=90)}, "; 90 samples are in both"),
+        ({"fit_data": (torch.rand(90, 1, 5, 5), torch.arange(90) % 3)}, r"of shape \(1, 6, 6\); got \(1, 5, 5\)"),
+        (
+            {"data": (torch.rand(90, 2, 6, 6), torch.arange(90) % 3)},
+            r"The network can't take `data`, samples of shape \(2, 6",
+        ),
+        ({"data": (tiny_data()[0] / 0, tiny_data()[1])}, r"Inputs must be finite; 2 samples of a batch \(ids"),
         ({"data": (torch.zeros(0, 1, 6, 6), torch.zeros(0, dtype=torch.int64))}, "`data` is empty"),
         ({"data": tiny_data(1)}, "`data` leaves no samples for measuring"),
         ({"data": (tiny_data()[0] - 2, tiny_data()[1])}, "Inputs must lie in the network's bounds"),
@@ -230,9 +245,13 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, optio
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"untrained": -1}, "`untrained` must be at least 0; got -1"),
-        ({"draws": 3}, "`draws` must be at least 50; got 3"),
-        ({"batch_size": 0}, "`batch_size` must be at least 1; got 0"),
+        ({"untrained": -1}, "`untrained` must be a whole number, at least 0; got -1"),
+        ({"draws": 3}, "`draws` must be a whole number, at least 50; got 3"),
+        ({"batch_size": 0}, "`batch_size` must be a whole number, at least 1; got 0"),
+        ({"seed": -1}, "`seed` must be a whole number, at least 0; got -1"),
+        ({"reductions": ()}, r"`reductions` must be a list of different reductions; got \(\)"),
+        ({"reductions": "mean"}, "`reductions` must be a list of different reductions; got 'mean'"),
+        ({"reductions": ("mean", "mean")}, "`reductions` must be a list of different reductions"),
         ({"attack": "magic"}, "The attack 'magic' is not known"),
         ({"reductions": ("median",)}, "The reduction 'median' is not known"),
     ],
@@ -279,9 +298,119 @@ def test_a_run_of_another_format_is_refused(tmp_path):
         study(tmp_path).run()
 
 
+def test_what_is_left_of_a_run_without_its_study_is_deleted_on_request_alone(tiny_run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_run.folder, folder)
+    (folder / "study.json").write_text("{")
+    with pytest.raises(RunMismatchError, match=r"study\.json: it is damaged, so that nothing says what the run was"):
+        study(folder).run()
+    (folder / "study.json").unlink()
+    with pytest.raises(RunMismatchError, match=r"holds other files and no study.json; choose an empty folder"):
+        study(folder).run()
+    assert (folder / "results.parquet").is_file()
+    assert measured(study(folder, overwrite=True).run()) == measured(tiny_run)
+
+
+def test_an_unfinished_run_of_other_versions_is_not_mixed_with_these_and_a_finished_one_keeps_its_own(
+    tiny_run, tmp_path
+):
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_run.folder, folder)
+    settings = json.loads((folder / "study.json").read_text())
+    settings["versions"]["torch"] = "1.0"
+    (folder / "study.json").write_text(json.dumps(settings))
+    assert study(folder).run().settings["versions"]["torch"] == "1.0"
+    (folder / "results.parquet").unlink()
+    with pytest.raises(RunMismatchError, match=r"versions: the run was begun under .*'torch': '1.0'"):
+        study(folder).run()
+
+
+def test_names_of_classes_that_the_network_does_not_know_are_refused_and_missing_ones_are_numbers(tmp_path):
+    network = Network(tiny_module(), class_names=("a", "b", "c", "d"))
+    with pytest.raises(
+        ValueError, match=r"The network's 4 class names \(a, b, c, ...\) are more than the network's 3 answers"
+    ):
+        Study(tmp_path / "run", network, tiny_data(), **OPTIONS).run()
+    network = Network(tiny_module(), class_names=("a",))
+    run = Study(tmp_path / "run", network, tiny_data(), **OPTIONS | {"untrained": 0}).run()
+    assert run.class_names == ("a", "1", "2")
+
+
+def test_layers_that_are_not_averaged_are_warned_of_under_mean(tmp_path):
+    class Flat(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.wide, self.head = nn.Conv1d(6, 4, 3), nn.Linear(16, 8), nn.Linear(8, 3)
+
+        def forward(self, x):
+            return self.head(self.wide(self.conv(x.flatten(1, 2)).flatten(1)))
+
+    run = Study(
+        tmp_path / "run", Network(Flat().eval()), tiny_data(), **OPTIONS | {"untrained": 0, "attack": None}
+    ).run()
+    assert any(warning.startswith("Under mean, wide put out vectors and are taken whole") for warning in run.warnings)
+    assert any(
+        warning.startswith("Under mean, conv are read as (samples, tokens, features)") for warning in run.warnings
+    )
+
+
+def test_label_information_that_is_mostly_bias_is_warned_of(tmp_path):
+    images, _labels = tiny_data()
+
+    class Many(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(36, 60)
+
+        def forward(self, x):
+            return self.head(x.flatten(1))
+
+    data = (images, torch.arange(120) % 60)
+    run = Study(tmp_path / "run", Network(Many().eval()), data, **OPTIONS | {"untrained": 0, "attack": None}).run()
+    assert any("With shuffled labels, label information is still up to 0." in warning for warning in run.warnings)
+
+
+UNTYPED = """
+import sys
+sys.path.insert(0, {tests!r})
+from conftest import tiny_data, tiny_module
+from layerscope import Network, Study, load_data
+for make in (
+    lambda: Study("run", tiny_module(), tiny_data(), grid=5),
+    lambda: Study("run", tiny_module(), tiny_data(), grid="6x6"),
+    lambda: Study("run", tiny_module(), tiny_data(), untrained=1.5),
+    lambda: Study("run", tiny_module(), tiny_data(), attack=5),
+    lambda: Network(tiny_module().state_dict()),
+    lambda: load_data((tiny_data()[0], ["cat"] * 120)),
+):
+    try:
+        make()
+    except (TypeError, ValueError) as error:
+        print(type(error).__name__, error)
+"""
+
+
+def test_arguments_of_another_type_are_told_where_nothing_else_checks_types():
+    script = UNTYPED.format(tests=os.path.dirname(__file__))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    for line, told in zip(
+        done.stdout.splitlines(),
+        [
+            "ValueError `grid` must be two whole numbers, (rows, columns); got 5.",
+            "ValueError `grid` must be two whole numbers, (rows, columns); got '6x6'.",
+            "ValueError `untrained` must be a whole number, at least 0; got 1.5.",
+            "ValueError `attack` must be one spec, such as 'pgd:linf=8/255', or None; got 5.",
+            "TypeError `module` must be a torch.nn.Module; got OrderedDict.",
+            "TypeError `data`: labels must be whole numbers, the network's classes; got text.",
+        ],
+        strict=True,
+    ):
+        assert line.startswith(told)
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(RunMismatchError, match="holds other files and no run"):
+    with pytest.raises(RunMismatchError, match=r"holds other files and no study\.json"):
         study(tmp_path, overwrite=True).run()
     assert (tmp_path / "thesis.tex").read_text() == "mine"
 
@@ -312,7 +441,7 @@ def test_a_disk_that_takes_no_more_stops_the_run_which_goes_on_when_it_does(tmp_
     assert "StorageError: Can't write" in done.stderr
     assert "free some space or make the folder writable, then run the same command again" in done.stderr
     assert not list((tmp_path / "run").rglob("*.part"))
-    assert measured(study(tmp_path / "run").run()).keys() == measured(tiny_run).keys()
+    assert measured(study(tmp_path / "run").run()) == measured(tiny_run)
 
 
 def test_an_interruption_by_the_user_loses_nothing(tmp_path, monkeypatch, tiny_run):

@@ -4,6 +4,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import fill
 from typing import Annotated
 
 import pandas as pd
@@ -24,7 +25,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # plain help wraps; boxes cut the formats off
 )
 
 Out = Annotated[Path, typer.Option(help="Folder of the run.")]
@@ -34,7 +35,7 @@ Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
 
 @app.command(epilog="Example: layerscope demo --out runs/demo")
 def demo(out: Out = Path("runs/demo"), seed: Seed = 0, overwrite: Overwrite = False) -> None:
-    """Measure the bundled network on the bundled images: about half a minute on two cores."""
+    """Measure the bundled network on the bundled images: about a minute on two cores."""
     with _told():
         study = Study(
             out,
@@ -155,7 +156,7 @@ def _show(finished: Run) -> None:
             console.print(flow_table(results, reduction))
     plain = Console(soft_wrap=True, highlight=False, markup=False)
     for sentence in summary(results):
-        plain.print(f"- {sentence}")
+        plain.print(fill(sentence, min(plain.width, 100), initial_indent="- ", subsequent_indent="  "))
     for row in findings(results[results["layer_index"] == -1]):
         plain.print(f"Accuracy, {row.condition}: {row.value:.1%} ({row.low:.1%} to {row.high:.1%}, n = {row.n})")
     plain.print(f"Report: {finished.folder / 'report.html'}")

@@ -1,6 +1,7 @@
 """Samples with stable ids: batches that come the same, in the same order, every time they are asked for."""
 
 import hashlib
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -168,6 +169,8 @@ def _open(source: Any, limit: int | None) -> Data:
 
 
 def _open_arrays(inputs: Any, labels: Any, class_names: tuple[str, ...], source: str) -> Data:
+    if np.asarray(labels).dtype.kind in "USO" and labels is not None:
+        raise TypeError("`data`: labels must be whole numbers, the network's classes; got text. Number the classes.")
     x = torch.as_tensor(np.asarray(inputs) if not isinstance(inputs, Tensor) else inputs)
     y = None if labels is None else torch.as_tensor(np.asarray(labels) if not isinstance(labels, Tensor) else labels)
     if y is not None and len(y) != len(x):
@@ -183,6 +186,8 @@ def _open_arrays(inputs: Any, labels: Any, class_names: tuple[str, ...], source:
 def _open_npz(path: Path) -> Data:
     if not path.is_file():
         raise ValueError(f"`data`: there is no file '{path}'.")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"`data`: '{path}' is no npz file; write one with numpy.savez(inputs=..., labels=...).")
     with np.load(path, allow_pickle=False) as arrays:
         if "inputs" not in arrays:
             raise ValueError(

@@ -168,10 +168,12 @@ def maps(run: Run, *, reduction: str = "mean", sample: int | None = None, axes: 
             polygons += list(places[:, None] + outline[None] + (index, 0))
         axes.add_collection(PolyCollection(polygons, facecolors=colours, edgecolors="white", linewidths=0.3))
         if sample is not None:
-            for condition, colour, style in _paths(run):
+            for condition, colour, style, wide in _paths(run):
                 units = [_code(run, condition, sample, f"code:{layer}") for layer in depth]
                 path = places[units] + np.column_stack([np.arange(len(units)), np.zeros(len(units))])
-                axes.plot(*path.T, style, color=colour, marker="o", markersize=4, linewidth=1.4, label=condition)
+                axes.plot(
+                    *path.T, style, color=colour, marker="o", markersize=2.5 * wide, linewidth=wide, label=condition
+                )
             _legend(axes)
         axes.set_ylim(-size / 2 - 0.02, size / 2 + 0.02)
         axes.set_aspect("equal", adjustable="box")
@@ -229,9 +231,9 @@ def depth(run: Run, *, reduction: str = "mean", sample: int | None = None) -> Fi
 
 
 def pictures(clean: Picture, perturbed: Picture, captions: Sequence[str]) -> Figure:
-    """One image clean, the change to it (enlarged to full contrast around grey), and perturbed; channels first."""
+    """One image clean, the change to it enlarged to full contrast around grey, and perturbed; channels first."""
     change = perturbed - clean
-    largest = float(change.abs().max()) or 1.0
+    largest = float(change.abs().max()) or 0.5
     figure = Figure(figsize=(4.2, 1.6))
     with mpl.rc_context(STYLE):
         for place, (image, caption) in enumerate(
@@ -239,7 +241,7 @@ def pictures(clean: Picture, perturbed: Picture, captions: Sequence[str]) -> Fig
         ):
             axes = figure.add_axes((place / 3 + 0.01, 0.0, 0.31, 0.8))
             axes.imshow(image.permute(1, 2, 0).squeeze(2).clamp(0, 1).numpy(), cmap="gray", vmin=0, vmax=1)
-            axes.set_title(caption, fontsize=8)
+            axes.set_title(f"{caption} ×{0.5 / largest:.0f}" if place == 1 else caption, fontsize=8)
             axes.set_axis_off()
     return figure
 
@@ -303,10 +305,10 @@ def _mix(counts: Array, palette: Array) -> Array:
     return np.where(total[:, None] > 0, mixed, to_rgb(EMPTY))
 
 
-def _paths(run: Run) -> list[tuple[str, str, str]]:
-    """The conditions whose paths are drawn, with colour and line: clean, and the first attack."""
+def _paths(run: Run) -> list[tuple[str, str, str, float]]:
+    """The conditions whose paths are drawn, with colour, line and width: the first attack, and clean on top of it."""
     attacks = [name for name in run.codes if name != "clean" and not name.startswith("noise:")]
-    return [("clean", INK, "-"), *((name, ATTACK, "--") for name in attacks[:1])]
+    return [*((name, ATTACK, "-", 2.6) for name in attacks[:1]), ("clean", INK, "-", 1.2)]
 
 
 def _code(run: Run, condition: str, sample: int, column: str) -> int:

@@ -15,6 +15,8 @@ INPUT, LOGITS = "input", "logits"
 """The two ends of the depth axis; recorded always. A submodule of that name is called `input#0` or `logits#0`."""
 
 AUTO_MOST = 20
+SILENT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.Flatten, nn.Identity)
+"""Layers that change no value in evaluation mode."""
 CONTAINERS = {nn.Sequential, nn.ModuleList, nn.ModuleDict}
 """Plain sequences, which say nothing of what a block is; their subclasses (a dense block, say) do."""
 
@@ -47,7 +49,7 @@ def choose_layers(
     runnable = [_public(call) for call in calls if call.shape and call.shape[0] == len(inputs)]
     if wanted == "auto":
         chosen = _auto(network, calls, runnable, tuple(logits.shape))
-        return chosen, f"auto: {len(chosen)} blocks and lone layers, in the order in which they run"
+        return chosen, "auto: blocks and lone layers, in the order in which they run"
     patterns = [wanted] if isinstance(wanted, str) else list(wanted)
     picked: set[str] = set()
     for pattern in patterns:
@@ -73,6 +75,8 @@ def _auto(network: Network, calls: Sequence[Call], runnable: Sequence[str], logi
     shown: list[Call] = []
     for call in calls:
         if call.name.partition("#")[0] not in blocks or _public(call) not in runnable:
+            continue
+        if isinstance(call.module, SILENT):
             continue
         starts_group = _is_composite(call.module) or any(p.ndim > 1 for p in call.module.parameters())
         if starts_group:

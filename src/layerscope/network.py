@@ -50,7 +50,8 @@ class Network:
     network, so that an attack's budget means what it says.
 
     Raises:
-        ValueError: if a part of the module is in training mode, or the bounds are not a range.
+        TypeError: if the module is none.
+        ValueError: if a part of it is in training mode, or the bounds are not a range.
     """
 
     module: nn.Module
@@ -69,6 +70,11 @@ class Network:
     """What reports call the network."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.module, nn.Module):
+            raise TypeError(
+                f"`module` must be a torch.nn.Module; got {type(self.module).__name__}. "
+                "Weights alone (a state dict) are loaded into a module first."
+            )
         for name, module in self.module.named_modules():
             if module.training:
                 part = f"part {name!r} of it" if name else "it"

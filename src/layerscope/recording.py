@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +60,13 @@ class Recording:
     """`clean`, or what was done to the inputs, such as `pgd:linf=8/255`."""
     layers: tuple[Layer, ...]
     """In order of depth, one reduction after another; each reduction starts at `input` and ends at `logits`."""
-    ids: Tensor
+    ids: Tensor = field(repr=False)
     """(n,), int64."""
-    labels: Labels | None
+    labels: Labels | None = field(repr=False)
     """(n,), or none."""
-    predictions: Labels
+    predictions: Labels = field(repr=False)
     """(n,): the class that the network answers."""
-    shards: tuple[str, ...]
+    shards: tuple[str, ...] = field(repr=False)
     """File names, in order of rows."""
 
     def __len__(self) -> int:
@@ -243,6 +243,13 @@ class _Recorder:
 
 def check_inputs(batch: Batch, network: Network) -> None:
     """Raise ValueError where a sample lies outside the network's bounds, or is not finite."""
+    finite = batch.inputs.isfinite().flatten(1).all(1)
+    if not finite.all():
+        bad = batch.ids[~finite].tolist()
+        raise ValueError(
+            f"Inputs must be finite; {len(bad)} samples of a batch (ids {', '.join(map(str, bad[:8]))}"
+            f"{', ...' if len(bad) > 8 else ''}) hold NaN or infinity. Repair or remove them."
+        )
     low, high = network.bounds
     inside = ((batch.inputs >= low) & (batch.inputs <= high)).flatten(1).all(1)
     if not inside.all():

@@ -15,6 +15,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from importlib.metadata import version
 from math import isqrt, sqrt
@@ -24,7 +25,7 @@ from typing import Any
 import pandas as pd
 import torch
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 
 from layerscope.atlas import Atlas, check_scaling, fit_atlas, load_atlas, save_atlas
 from layerscope.attacks import AbstractPerturbation, control_spec, parse_attack
@@ -210,11 +211,18 @@ class Study:
     """Whether to draw progress bars and say what was picked, on standard error."""
 
     def __post_init__(self) -> None:
-        for name, least in (("untrained", 0), ("draws", 50), ("batch_size", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"`{name}` must be at least {least}; got {getattr(self, name)}.")
+        for name, least in (("untrained", 0), ("draws", 50), ("batch_size", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or not least <= value < 2**31:
+                raise ValueError(f"`{name}` must be a whole number, at least {least}; got {value!r}.")
+        if self.grid is not None and not (
+            isinstance(self.grid, (tuple, list)) and len(self.grid) == 2 and all(isinstance(k, int) for k in self.grid)
+        ):
+            raise ValueError(f"`grid` must be two whole numbers, (rows, columns); got {self.grid!r}.")
         check_scaling(self.scaling)
         if self.attack is not None:
+            if not isinstance(self.attack, str):
+                raise ValueError(f"`attack` must be one spec, such as 'pgd:linf=8/255', or None; got {self.attack!r}.")
             object.__setattr__(self, "attack", "".join(self.attack.split()))
             parse_attack(self.attack)
         known = [] if isinstance(self.reductions, str) else [parse_reduction(name).name for name in self.reductions]
@@ -235,16 +243,18 @@ class Study:
             fitted, measured = measured.split(FIT_SHARE, seed=self.seed)
         else:
             fitted = load_data(self.fit_data)
-        if fitted.fingerprint == measured.fingerprint:
+        shared = fitted.shares(measured)
+        if shared:
             raise ValueError(
-                "`fit_data` must be other samples than `data`: an atlas is measured on what it has not seen."
+                "`fit_data` must be other samples than `data`, since an atlas is measured on what it has not seen; "
+                f"{shared} samples are in both."
             )
         for name, part in (("fitting the atlas", fitted), ("measuring", measured)):
             if len(part) == 0:
                 raise ValueError(f"`data` leaves no samples for {name}; give more, or give `fit_data`.")
         grid = self._grid(len(fitted), len(measured))
         probe = measured.take(measured.rows[:2])
-        check_inputs(probe, network)
+        _check_fit(network, probe, fitted.take(fitted.rows[:2]), measured)
         names, why = choose_layers(network, probe.inputs, self.layers)
         self._say(f"Layers ({why}): input, {', '.join(names)}, logits")
         settings = self._settings(network, measured, fitted, names, grid)
@@ -254,7 +264,7 @@ class Study:
     def _carry_out(self, network: Network, measured: Data, fitted: Data, settings: dict[str, Any], grid: Grid) -> Run:
         """The stages in order."""
         folder = Path(self.folder)
-        cautions: list[str] = []
+        cautions = _shape_cautions(network, measured, settings["chosen"]["layers"], self.reductions)
         trained = self._coded(folder, network, measured, fitted, settings, grid)
         perturbed = []
         for condition in settings["chosen"]["conditions"][1:]:
@@ -267,7 +277,8 @@ class Study:
                 warnings.simplefilter("always")
                 fresh = network.untrained(seed=self.seed + draw)
             cautions += [str(one.message) for one in caught if str(one.message) not in cautions]
-            self._say(f"Null {draw + 1} of {self.untrained}: the same architecture with untrained weights")
+            if not (folder / "results.parquet").is_file():
+                self._say(f"Null {draw + 1} of {self.untrained}: the same architecture with untrained weights")
             nulls.append(self._coded(folder / "nulls" / f"untrained-{draw}", fresh, measured, fitted, settings, grid))
         if not (folder / "results.parquet").is_file():
             kwargs: dict[str, Any] = {"draws": self.draws, "seed": self.seed, "show_progress": self.progress}
@@ -385,19 +396,17 @@ class Study:
         if folder.exists() and not folder.is_dir():
             raise StorageError(f"'{folder}' is a file; choose a folder for the run.")
         if not (folder / "study.json").is_file():
-            if folder.is_dir() and any(folder.iterdir()):
+            there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+            if there - set(OWN) or (there and not self.overwrite):
                 raise RunMismatchError(
-                    f"'{folder}' holds other files and no run; choose an empty folder or a new name."
+                    f"'{folder}' holds other files and no study.json; choose an empty folder or a new name "
+                    "(`overwrite=True` deletes what is left of a run where there is nothing else)."
                 )
         else:
-            try:
+            found, differences = {}, ["study.json: it is damaged, so that nothing says what the run was made of"]
+            with suppress(CorruptFileError):
                 found = load_json(folder / "study.json")
-            except CorruptFileError as error:
-                raise RunMismatchError(
-                    f"'{folder / 'study.json'}' is damaged, so that nothing says what the run in '{folder}' was made "
-                    "of; delete that folder or choose another."
-                ) from error
-            differences = _differences(found, settings, finished=(folder / "results.parquet").is_file())
+                differences = _differences(found, settings, finished=(folder / "results.parquet").is_file())
             if not differences:
                 settings["versions"] = found["versions"]
                 return
@@ -407,9 +416,9 @@ class Study:
                     f"'{folder}' holds a run made with other options:{listed}\nChoose another folder, ask for the "
                     "same, or delete that run with `overwrite=True` (`--overwrite` on the command line)."
                 )
-            for name in OWN:
-                path = folder / name
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        for name in OWN:
+            path = folder / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         save_json(folder / "study.json", settings)
 
     def _save_example(self, run: Run, network: Network, measured: Data) -> None:
@@ -439,6 +448,52 @@ class Study:
 def slug(condition: str) -> str:
     """A condition as a file name: `pgd:linf=8/255` is `pgd-linf-8of255`."""
     return re.sub(r"[^\w.-]", "-", condition.replace("/", "of"))
+
+
+def _check_fit(network: Network, probe: Batch, fit_probe: Batch, measured: Data) -> None:
+    """Raise ValueError where network, data and fit data do not go together; told by two samples of each."""
+    if fit_probe.inputs.shape[1:] != probe.inputs.shape[1:]:
+        raise ValueError(
+            f"`fit_data` must be samples as those of `data`, of shape {tuple(probe.inputs.shape[1:])}; "
+            f"got {tuple(fit_probe.inputs.shape[1:])}."
+        )
+    check_inputs(probe, network)
+    try:
+        with torch.no_grad():
+            classes = network(probe.inputs).shape[1]
+    except RuntimeError as error:
+        raise ValueError(
+            f"The network can't take `data`, samples of shape {tuple(probe.inputs.shape[1:])}: {error}"
+        ) from error
+    for whose, names in (("network", network.class_names), ("data", measured.class_names)):
+        if len(names) > classes:
+            raise ValueError(
+                f"The {whose}'s {len(names)} class names ({', '.join(names[:3])}, ...) are more than the network's "
+                f"{classes} answers; leave out classes that it does not know."
+            )
+
+
+def _shape_cautions(network: Network, measured: Data, names: Sequence[str], reductions: Sequence[str]) -> list[str]:
+    """What averaging makes of layers whose outputs have several shapes."""
+    if "mean" not in reductions:
+        return []
+    calls, _ = network.trace(measured.take(measured.rows[:2]).inputs)
+    shapes = {call.name: call.shape for call in calls}
+    ranks = {name: len(shapes.get(name, shapes.get(name.partition("#")[0], ()))) for name in names}
+    found = []
+    flat = [name for name, rank in ranks.items() if rank == 2]
+    if flat and len(flat) < len(names):
+        found.append(
+            f"Under mean, {', '.join(flat)} put out vectors and are taken whole, while the other layers are averaged "
+            "over their positions: a rise from the one kind to the other is the averaging's. Compare them under sketch."
+        )
+    if 3 in ranks.values() and any(isinstance(call.module, nn.Conv1d) for call in calls):
+        found.append(
+            f"Under mean, {', '.join(name for name, rank in ranks.items() if rank == 3)} are read as (samples, tokens, "
+            "features), but the network has Conv1d layers, whose outputs are (samples, channels, length): there, "
+            "channels are averaged. Use `flatten` or `sketch` alone."
+        )
+    return found
 
 
 def _differences(found: dict[str, Any], asked: dict[str, Any], *, finished: bool) -> list[str]:

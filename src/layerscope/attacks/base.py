@@ -57,13 +57,18 @@ class AbstractPerturbation(ABC):
             seed: of the noise.
 
         Raises:
-            ValueError: if inputs lie outside the bounds.
+            ValueError: if inputs lie outside the bounds, or the budget is wider than they are.
         """
         low, high = network.bounds
         if inputs.min() < low or inputs.max() > high:
             raise ValueError(
                 f"`inputs` must lie in the network's bounds [{low:g}, {high:g}]; got values from {inputs.min():g} to "
                 f"{inputs.max():g}. Budgets are in input space: attack before normalisation, never after."
+            )
+        if self.epsilon > high - low:
+            raise ValueError(
+                f"`linf` {self.epsilon:g} is wider than the network's bounds [{low:g}, {high:g}], so that any input "
+                "becomes any other; give a budget in input space, such as 8/255."
             )
         inputs, labels = inputs.to(network.device), labels.to(network.device)
         noise = _noise(inputs, range(len(inputs)) if ids is None else ids, seed)

@@ -119,6 +119,6 @@ def _picture(run: Run, example: dict[str, Tensor]) -> dict[str, Any] | None:
     told = {"id": sample, "label": label, "answers": answers, "condition": condition, "figure": None}
     image = example["clean"][0]
     if image.ndim == 3 and image.shape[0] in (1, 3):
-        captions = (f"clean: {answers[0]}", "change, enlarged", f"attacked: {answers[1]}")
+        captions = (f"clean: {answers[0]}", "change", f"attacked: {answers[1]}")
         told["figure"] = svg(figures.pictures(image, example["perturbed"][0], captions))
     return told
