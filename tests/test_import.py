@@ -5,7 +5,7 @@ import sys
 
 SCRIPT = """
 import locale, sys, warnings
-import matplotlib, torch
+import matplotlib, scipy.special, torch
 def state():
     return (sys.excepthook, locale.setlocale(locale.LC_ALL), torch.get_default_dtype(), torch.get_num_threads(),
             torch.get_rng_state().tolist(), dict(matplotlib.rcParams), warnings.filters[:], sys.path[:])

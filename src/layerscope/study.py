@@ -416,7 +416,7 @@ class Study:
                     f"'{folder}' holds a run made with other options:{listed}\nChoose another folder, ask for the "
                     "same, or delete that run with `overwrite=True` (`--overwrite` on the command line)."
                 )
-        for name in OWN:
+        for name in OWN if folder.is_dir() else ():
             path = folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         save_json(folder / "study.json", settings)
