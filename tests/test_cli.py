@@ -100,6 +100,16 @@ def test_a_run_that_is_not_there_is_named(place):
     assert "holds no finished run; make one with `layerscope run --out runs/none ...`" in " ".join(done.stderr.split())
 
 
+def test_a_part_of_a_run_that_is_missing_is_named(place):
+    assert call(*ARGUMENTS).exit_code == 0
+    (place / "runs/mine/atlas/atlas.json").unlink()
+    done = call("report", "runs/mine")
+    assert done.exit_code == 2
+    assert "atlas.json" in done.stderr
+    assert call(*ARGUMENTS).exit_code == 0
+    assert call("report", "runs/mine").exit_code == 0
+
+
 def test_other_options_on_the_same_folder_need_overwrite(place):
     assert call(*ARGUMENTS).exit_code == 0
     refused = call(*ARGUMENTS, "--seed", "3")

@@ -19,7 +19,7 @@ from layerscope.recording import Recording as Recording
 from layerscope.recording import load_recording as load_recording
 from layerscope.recording import record as record
 from layerscope.results import table as table
-from layerscope.study import Run as Run
+from layerscope.run import Run as Run
+from layerscope.run import load_run as load_run
 from layerscope.study import Study as Study
-from layerscope.study import load_run as load_run
 from layerscope.summary import summary as summary

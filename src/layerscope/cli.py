@@ -17,7 +17,8 @@ from rich.table import Table
 from layerscope.atlas import Scaling
 from layerscope.errors import LayerscopeError
 from layerscope.results import findings, select
-from layerscope.study import Run, Study, load_run
+from layerscope.run import Run, load_run
+from layerscope.study import Study
 from layerscope.summary import summary
 
 app = typer.Typer(
@@ -124,7 +125,7 @@ def _told() -> Iterator[None]:
         errors.print("Interrupted. Everything that was finished is kept: run the same command again and it goes on.")
         raise typer.Exit(130) from None
     except (LayerscopeError, ValueError, TypeError, FileNotFoundError) as error:
-        if not isinstance(error, LayerscopeError) and not _is_ours(error):
+        if not isinstance(error, (LayerscopeError, FileNotFoundError)) and not _is_ours(error):
             raise
         errors.print(f"Error: {error}")
         raise typer.Exit(2) from error

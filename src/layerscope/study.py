@@ -1,20 +1,9 @@
-"""The order of the stages, and a run's folder: each stage made once, found again when asked for again.
-
-runs/mine/
-  study.json               what was asked, fingerprints, versions, what was chosen, warnings
-  recordings/{fit,clean,noise-...,pgd-...}/
-  atlas/  codes/<condition>.parquet
-  nulls/untrained-0/       recordings, atlas and codes of the same architecture with fresh weights
-  results.parquet          every number that was measured
-  example.safetensors      one sample clean and perturbed
-  report.html
-"""
+"""The order of the stages, each made once and found again when asked for again (see `run` for the folder)."""
 
 import platform
-import re
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from importlib.metadata import version
@@ -25,10 +14,10 @@ from typing import Any
 import pandas as pd
 import torch
 from rich.console import Console
-from torch import Tensor, nn
 
 from layerscope.atlas import Atlas, check_scaling, fit_atlas, load_atlas, save_atlas
 from layerscope.attacks import AbstractPerturbation, control_spec, parse_attack
+from layerscope.cautions import SAMPLES_PER_UNIT, cautions_of, shape_cautions
 from layerscope.codes import Coded, encode, load_codes, save_codes
 from layerscope.data import Batch, Data, load_data
 from layerscope.errors import CorruptFileError, RunMismatchError, StorageError
@@ -36,120 +25,19 @@ from layerscope.flow import flow
 from layerscope.layers import choose_layers
 from layerscope.measures import profile
 from layerscope.network import Network, load_network
-from layerscope.recording import Recording, check_inputs, load_recording, record
+from layerscope.recording import Recording, check_inputs, record
 from layerscope.reductions import parse_reduction
-from layerscope.report import write_report
-from layerscope.results import select, table
+from layerscope.results import table
+from layerscope.run import Run, load_run, slug
 from layerscope.som import Grid
-from layerscope.store import load_json, load_table, load_tensors, save_json, save_table, save_tensors
+from layerscope.store import load_json, load_table, save_json, save_table, save_tensors
 from layerscope.types import Inputs
 
 SCHEMA = 1
 FIT_SHARE = 2 / 3
 """Of the data goes to fitting the atlas where no data are given for that."""
-SAMPLES_PER_UNIT = 10
-"""Measured samples for each unit of a map whose size is chosen here; below half of it a warning is due."""
-CHANCE = 0.1
-"""Label information under shuffled labels above which a warning is due."""
-WIDE = 1 / 3
-"""Share of the samples above which a participation ratio's bootstrap interval loses its coverage."""
 OWN = ("recordings", "atlas", "codes", "nulls", "results.parquet", "example.safetensors", "report.html", "study.json")
 """What a run folder holds, and all that `overwrite` deletes."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run, read from its folder."""
-
-    folder: Path
-    settings: Mapping[str, Any]
-    """The contents of study.json."""
-    results: pd.DataFrame
-    """The table of results.parquet."""
-    recordings: Mapping[str, Recording]
-    """By condition: `clean`, `fit` (what the atlas was fitted on), and the perturbations."""
-    codes: Mapping[str, pd.DataFrame]
-    """By condition."""
-    atlas: Atlas
-
-    @property
-    def grid(self) -> Grid:
-        """The lattice of the maps."""
-        return self.atlas.grid
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """One per class of the network; numbers where classes have no names."""
-        count = self.recordings["clean"].logits().shape[1]
-        names = self.settings["chosen"]["class_names"]
-        return (*names, *(str(number) for number in range(len(names), count)))
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a reader should know before believing the numbers."""
-        return tuple(self.settings["warnings"])
-
-    @property
-    def profile(self) -> pd.DataFrame:
-        """Layer x measure under the clean condition: value, interval, nulls."""
-        rows = self.results[(self.results["condition"] == "clean") & (self.results["layer_index"] >= 0)]
-        columns = [
-            "reduction",
-            "layer",
-            "measure",
-            "value",
-            "low",
-            "high",
-            "null_untrained",
-            "null_shuffled",
-            "n",
-            "unit",
-        ]
-        return rows[columns].reset_index(drop=True)
-
-    @property
-    def example(self) -> dict[str, Tensor]:
-        """One sample: `id`, its input `clean` and under the attack; empty where the run has no attack."""
-        path = self.folder / "example.safetensors"
-        return load_tensors(path) if path.is_file() else {}
-
-    @property
-    def network(self) -> Network:
-        """The network, loaded again from its spec.
-
-        Raises:
-            ValueError: if the run was made from an object, which no folder can hold.
-        """
-        spec = self.settings["asked"]["network"]
-        if not spec.startswith("py:"):
-            raise ValueError(f"The run was made from {spec}, not from a spec; load the network yourself.")
-        return load_network(spec)
-
-    def report(self, *, show_progress: bool = True) -> Path:
-        """Write report.html anew; its path."""
-        return write_report(self, show_progress=show_progress)
-
-
-def load_run(folder: Path | str) -> Run:
-    """A run that a study has finished.
-
-    Raises:
-        FileNotFoundError: if there is none in `folder`.
-        CorruptFileError: if a file is not what was written; names it.
-    """
-    folder = Path(folder)
-    if not (folder / "results.parquet").is_file():
-        raise FileNotFoundError(f"'{folder}' holds no finished run; make one with `layerscope run --out {folder} ...`.")
-    settings = load_json(folder / "study.json")
-    conditions = settings["chosen"]["conditions"]
-    return Run(
-        folder=folder,
-        settings=settings,
-        results=load_table(folder / "results.parquet"),
-        recordings={name: load_recording(folder / "recordings" / slug(name)) for name in ("fit", *conditions)},
-        codes={name: load_codes(folder / "codes" / f"{slug(name)}.parquet") for name in conditions},
-        atlas=load_atlas(folder / "atlas"),
-    )
 
 
 @dataclass(frozen=True)
@@ -264,7 +152,7 @@ class Study:
     def _carry_out(self, network: Network, measured: Data, fitted: Data, settings: dict[str, Any], grid: Grid) -> Run:
         """The stages in order."""
         folder = Path(self.folder)
-        cautions = _shape_cautions(network, measured, settings["chosen"]["layers"], self.reductions)
+        cautions = shape_cautions(network, measured, settings["chosen"]["layers"], self.reductions)
         trained = self._coded(folder, network, measured, fitted, settings, grid)
         perturbed = []
         for condition in settings["chosen"]["conditions"][1:]:
@@ -285,7 +173,7 @@ class Study:
             rows = profile(trained, nulls, permutations=self.draws, **kwargs)
             rows += flow(trained, perturbed, **kwargs) if perturbed else []
             save_table(folder / "results.parquet", table(rows))
-        cautions += _cautions(trained.recording, load_table(folder / "results.parquet"), network, measured, grid)
+        cautions += cautions_of(trained.recording, load_table(folder / "results.parquet"), network, measured, grid)
         for caution in cautions:
             self._say(f"Warning: {caution}")
         save_json(folder / "study.json", settings | {"warnings": cautions})
@@ -445,11 +333,6 @@ class Study:
             Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(text)
 
 
-def slug(condition: str) -> str:
-    """A condition as a file name: `pgd:linf=8/255` is `pgd-linf-8of255`."""
-    return re.sub(r"[^\w.-]", "-", condition.replace("/", "of"))
-
-
 def _check_fit(network: Network, probe: Batch, fit_probe: Batch, measured: Data) -> None:
     """Raise ValueError where network, data and fit data do not go together; told by two samples of each."""
     if fit_probe.inputs.shape[1:] != probe.inputs.shape[1:]:
@@ -473,29 +356,6 @@ def _check_fit(network: Network, probe: Batch, fit_probe: Batch, measured: Data)
             )
 
 
-def _shape_cautions(network: Network, measured: Data, names: Sequence[str], reductions: Sequence[str]) -> list[str]:
-    """What averaging makes of layers whose outputs have several shapes."""
-    if "mean" not in reductions:
-        return []
-    calls, _ = network.trace(measured.take(measured.rows[:2]).inputs)
-    shapes = {call.name: call.shape for call in calls}
-    ranks = {name: len(shapes.get(name, shapes.get(name.partition("#")[0], ()))) for name in names}
-    found = []
-    flat = [name for name, rank in ranks.items() if rank == 2]
-    if flat and len(flat) < len(names):
-        found.append(
-            f"Under mean, {', '.join(flat)} put out vectors and are taken whole, while the other layers are averaged "
-            "over their positions: a rise from the one kind to the other is the averaging's. Compare them under sketch."
-        )
-    if 3 in ranks.values() and any(isinstance(call.module, nn.Conv1d) for call in calls):
-        found.append(
-            f"Under mean, {', '.join(name for name, rank in ranks.items() if rank == 3)} are read as (samples, tokens, "
-            "features), but the network has Conv1d layers, whose outputs are (samples, channels, length): there, "
-            "channels are averaged. Use `flatten` or `sketch` alone."
-        )
-    return found
-
-
 def _differences(found: dict[str, Any], asked: dict[str, Any], *, finished: bool) -> list[str]:
     """What two studies differ in, a line each; an unfinished one must go on under the versions that began it."""
     if found.get("schema") != asked["schema"]:
@@ -509,51 +369,3 @@ def _differences(found: dict[str, Any], asked: dict[str, Any], *, finished: bool
         lines.append(f"versions: the run was begun under {found['versions']}, these are {asked['versions']}")
     changed = [name for name, value in asked["fingerprints"].items() if found["fingerprints"].get(name) != value]
     return lines + [f"{name}: its contents have changed since the run was made" for name in changed]
-
-
-def _cautions(recording: Recording, results: pd.DataFrame, network: Network, measured: Data, grid: Grid) -> list[str]:
-    """What a reader should know before believing the numbers."""
-    found = []
-    labels, n = recording.labels, len(recording)
-    if labels is None:
-        found.append(
-            "The data have no labels: label information, H(label | code), gaps and accuracy are not measured, maps are "
-            "coloured by predictions, and an attack changes the network's own answers. Give labels to measure them."
-        )
-    elif bool((labels == labels[0]).all()):
-        found.append(
-            "All samples have one label: label information, H(label | code) and gaps are not measured. "
-            "Give samples of at least two classes."
-        )
-    if n < SAMPLES_PER_UNIT / 2 * len(grid):
-        found.append(
-            f"{n} samples on maps of {len(grid)} units are {n / len(grid):.1f} samples a unit: entropies are biased "
-            f"beyond what the correction mends. Give {SAMPLES_PER_UNIT * len(grid)} samples or a smaller grid."
-        )
-    ratios = select(results, measure="participation_ratio", condition="clean")
-    wide = ratios.loc[ratios["value"] > n * WIDE, "layer"].unique()
-    if len(wide):
-        found.append(
-            f"The participation ratio of {', '.join(wide)} is more than a third of the {n} samples: its interval is "
-            "not to be trusted. Give more samples."
-        )
-    chance = select(results, measure="label_information", condition="clean")["null_shuffled"].max()
-    if chance > CHANCE:
-        found.append(
-            f"With shuffled labels, label information is still up to {chance:.2f} of H(label), where the truth is 0: "
-            f"{n} samples are few for {len(grid)} units and this many classes. Give more samples or a smaller grid."
-        )
-    accuracy = select(results, measure="accuracy")
-    if len(accuracy) and labels is not None and bool((labels != labels[0]).any()):
-        commonest = float(labels.bincount().max()) / n
-        if accuracy["high"][0] <= commonest:
-            found.append(
-                f"The network is right on {accuracy['value'][0]:.1%} of samples, no more than always answering the "
-                f"commonest class ({commonest:.1%}): check that labels and preprocessing are the network's own."
-            )
-    if network.class_names and measured.class_names and network.class_names != measured.class_names:
-        found.append(
-            f"The network's classes ({', '.join(network.class_names[:5])}, ...) are not called as the data's "
-            f"({', '.join(measured.class_names[:5])}, ...): check that label k is the network's class k."
-        )
-    return found

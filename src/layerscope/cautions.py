@@ -1,0 +1,90 @@
+"""What a reader should know before believing a run's numbers."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from torch import nn
+
+from layerscope.data import Data
+from layerscope.network import Network
+from layerscope.recording import Recording
+from layerscope.results import select
+from layerscope.som import Grid
+
+SAMPLES_PER_UNIT = 10
+"""Measured samples for each unit of a map whose size is chosen here; below half of it a warning is due."""
+CHANCE = 0.1
+"""Label information under shuffled labels above which a warning is due."""
+WIDE = 1 / 3
+"""Share of the samples above which a participation ratio's bootstrap interval loses its coverage."""
+
+
+def shape_cautions(network: Network, measured: Data, names: Sequence[str], reductions: Sequence[str]) -> list[str]:
+    """What averaging makes of layers whose outputs have several shapes."""
+    if "mean" not in reductions:
+        return []
+    calls, _ = network.trace(measured.take(measured.rows[:2]).inputs)
+    shapes = {call.name: call.shape for call in calls}
+    ranks = {name: len(shapes.get(name, shapes.get(name.partition("#")[0], ()))) for name in names}
+    found = []
+    flat = [name for name, rank in ranks.items() if rank == 2]
+    if flat and len(flat) < len(names):
+        found.append(
+            f"Under mean, {', '.join(flat)} put out vectors and are taken whole, while the other layers are averaged "
+            "over their positions: a rise from the one kind to the other is the averaging's. Compare them under sketch."
+        )
+    if 3 in ranks.values() and any(isinstance(call.module, nn.Conv1d) for call in calls):
+        found.append(
+            f"Under mean, {', '.join(name for name, rank in ranks.items() if rank == 3)} are read as (samples, tokens, "
+            "features), but the network has Conv1d layers, whose outputs are (samples, channels, length): there, "
+            "channels are averaged. Use `flatten` or `sketch` alone."
+        )
+    return found
+
+
+def cautions_of(recording: Recording, results: pd.DataFrame, network: Network, measured: Data, grid: Grid) -> list[str]:
+    """What a reader should know before believing the numbers."""
+    found = []
+    labels, n = recording.labels, len(recording)
+    if labels is None:
+        found.append(
+            "The data have no labels: label information, H(label | code), gaps and accuracy are not measured, maps are "
+            "coloured by predictions, and an attack changes the network's own answers. Give labels to measure them."
+        )
+    elif bool((labels == labels[0]).all()):
+        found.append(
+            "All samples have one label: label information, H(label | code) and gaps are not measured. "
+            "Give samples of at least two classes."
+        )
+    if n < SAMPLES_PER_UNIT / 2 * len(grid):
+        found.append(
+            f"{n} samples on maps of {len(grid)} units are {n / len(grid):.1f} samples a unit: entropies are biased "
+            f"beyond what the correction mends. Give {SAMPLES_PER_UNIT * len(grid)} samples or a smaller grid."
+        )
+    ratios = select(results, measure="participation_ratio", condition="clean")
+    wide = ratios.loc[ratios["value"] > n * WIDE, "layer"].unique()
+    if len(wide):
+        found.append(
+            f"The participation ratio of {', '.join(wide)} is more than a third of the {n} samples: its interval is "
+            "not to be trusted. Give more samples."
+        )
+    chance = select(results, measure="label_information", condition="clean")["null_shuffled"].max()
+    if chance > CHANCE:
+        found.append(
+            f"With shuffled labels, label information is still up to {chance:.2f} of H(label), where the truth is 0: "
+            f"{n} samples are few for {len(grid)} units and this many classes. Give more samples or a smaller grid."
+        )
+    accuracy = select(results, measure="accuracy")
+    if len(accuracy) and labels is not None and bool((labels != labels[0]).any()):
+        commonest = float(labels.bincount().max()) / n
+        if accuracy["high"][0] <= commonest:
+            found.append(
+                f"The network is right on {accuracy['value'][0]:.1%} of samples, no more than always answering the "
+                f"commonest class ({commonest:.1%}): check that labels and preprocessing are the network's own."
+            )
+    if network.class_names and measured.class_names and network.class_names != measured.class_names:
+        found.append(
+            f"The network's classes ({', '.join(network.class_names[:5])}, ...) are not called as the data's "
+            f"({', '.join(measured.class_names[:5])}, ...): check that label k is the network's class k."
+        )
+    return found

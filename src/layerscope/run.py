@@ -1,0 +1,128 @@
+"""A finished run, read from its folder.
+
+runs/mine/
+study.json               what was asked, fingerprints, versions, what was chosen, warnings
+recordings/{fit,clean,noise-...,pgd-...}/
+atlas/  codes/<condition>.parquet
+nulls/untrained-0/       recordings, atlas and codes of the same architecture with fresh weights
+results.parquet          every number that was measured
+example.safetensors      one sample clean and perturbed
+report.html
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import Tensor
+
+from layerscope.atlas import Atlas, load_atlas
+from layerscope.codes import load_codes
+from layerscope.network import Network, load_network
+from layerscope.recording import Recording, load_recording
+from layerscope.report import write_report
+from layerscope.som import Grid
+from layerscope.store import load_json, load_table, load_tensors
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, read from its folder."""
+
+    folder: Path
+    settings: Mapping[str, Any]
+    """The contents of study.json."""
+    results: pd.DataFrame
+    """The table of results.parquet."""
+    recordings: Mapping[str, Recording]
+    """By condition: `clean`, `fit` (what the atlas was fitted on), and the perturbations."""
+    codes: Mapping[str, pd.DataFrame]
+    """By condition."""
+    atlas: Atlas
+
+    @property
+    def grid(self) -> Grid:
+        """The lattice of the maps."""
+        return self.atlas.grid
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One per class of the network; numbers where classes have no names."""
+        count = self.recordings["clean"].logits().shape[1]
+        names = self.settings["chosen"]["class_names"]
+        return (*names, *(str(number) for number in range(len(names), count)))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader should know before believing the numbers."""
+        return tuple(self.settings["warnings"])
+
+    @property
+    def profile(self) -> pd.DataFrame:
+        """Layer x measure under the clean condition: value, interval, nulls."""
+        rows = self.results[(self.results["condition"] == "clean") & (self.results["layer_index"] >= 0)]
+        columns = [
+            "reduction",
+            "layer",
+            "measure",
+            "value",
+            "low",
+            "high",
+            "null_untrained",
+            "null_shuffled",
+            "n",
+            "unit",
+        ]
+        return rows[columns].reset_index(drop=True)
+
+    @property
+    def example(self) -> dict[str, Tensor]:
+        """One sample: `id`, its input `clean` and under the attack; empty where the run has no attack."""
+        path = self.folder / "example.safetensors"
+        return load_tensors(path) if path.is_file() else {}
+
+    @property
+    def network(self) -> Network:
+        """The network, loaded again from its spec.
+
+        Raises:
+            ValueError: if the run was made from an object, which no folder can hold.
+        """
+        spec = self.settings["asked"]["network"]
+        if not spec.startswith("py:"):
+            raise ValueError(f"The run was made from {spec}, not from a spec; load the network yourself.")
+        return load_network(spec)
+
+    def report(self, *, show_progress: bool = True) -> Path:
+        """Write report.html anew; its path."""
+        return write_report(self, show_progress=show_progress)
+
+
+def load_run(folder: Path | str) -> Run:
+    """A run that a study has finished.
+
+    Raises:
+        FileNotFoundError: if there is none in `folder`.
+        CorruptFileError: if a file is not what was written; names it.
+    """
+    folder = Path(folder)
+    if not (folder / "results.parquet").is_file():
+        raise FileNotFoundError(f"'{folder}' holds no finished run; make one with `layerscope run --out {folder} ...`.")
+    settings = load_json(folder / "study.json")
+    conditions = settings["chosen"]["conditions"]
+    return Run(
+        folder=folder,
+        settings=settings,
+        results=load_table(folder / "results.parquet"),
+        recordings={name: load_recording(folder / "recordings" / slug(name)) for name in ("fit", *conditions)},
+        codes={name: load_codes(folder / "codes" / f"{slug(name)}.parquet") for name in conditions},
+        atlas=load_atlas(folder / "atlas"),
+    )
+
+
+def slug(condition: str) -> str:
+    """A condition as a file name: `pgd:linf=8/255` is `pgd-linf-8of255`."""
+    return re.sub(r"[^\w.-]", "-", condition.replace("/", "of"))
