@@ -127,7 +127,14 @@ def test_help_shows_an_example(command):
 
 def test_a_user_who_interrupts_is_told_how_to_go_on(place):
     command = [sys.executable, "-m", "layerscope", *ARGUMENTS, "--draws", "20000", "--batch-size", "1"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        # a shell's background jobs ignore the interrupt, and would pass that on
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
+    )
     with process.stderr as said:
         assert said.readline().startswith("Layers (auto: blocks and lone layers")
         while not (place / "runs/mine/study.json").exists():
