@@ -98,8 +98,9 @@ def _fit(vectors: Vectors, grid: Grid, scaling: str, before: Units | None, seed:
         initial = smoothed_means(centred, before, grid, START_SMOOTHING)
         start = ALIGNED_RADIUS
     radii = [start * (END_RADIUS / start) ** (epoch / (EPOCHS - 1)) for epoch in range(EPOCHS)]
-    prototypes, history = train(centred, grid, initial, radii)
-    return Map(grid, prototypes, offset.float(), scale.float(), history)
+    solved = train(centred, grid, initial, radii)
+    history = tuple(epoch.explained_variance for epoch in solved.history)
+    return Map(grid, solved.prototypes, offset.float(), scale.float(), history)
 
 
 def check_scaling(scaling: str) -> None:

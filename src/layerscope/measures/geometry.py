@@ -59,7 +59,7 @@ def participation_ratio_draws(vectors: Vectors, weights: Weights) -> Replicates:
     if float(centred.abs().max()) == 0:
         return torch.zeros(len(weights))
     centred = centred / centred.square().sum(1).mean().sqrt()
-    axes, deviations = principal_axes(centred, LEADING)
+    axes, deviations = principal_axes(centred.split(BLOCK), LEADING)
     leading = centred @ axes.T
     rest = max(_moments(centred)[1] - float(deviations.double().pow(4).sum()), 0.0)
     means = weights @ leading / n

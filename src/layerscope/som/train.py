@@ -4,7 +4,7 @@ At each radius every vector goes to its best matching unit, and each prototype b
 of all vectors. Vectors are read in blocks of rows, so that the N x K distances never exist at once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,10 +13,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from layerscope.som.grid import Grid
+from layerscope.som.rows import BLOCK, Rows, held
+from layerscope.som.search import Search
 from layerscope.subspace import principal_axes
 from layerscope.types import PerSample, Prototypes, Units, Vectors
 
-BLOCK = 4096
+ROWS_A_UNIT = 16
+"""Rows per unit that are summed in the rows' own precision before the sums go on in float64."""
 
 
 class Best(NamedTuple):
@@ -27,7 +30,7 @@ class Best(NamedTuple):
     second: Units
     """(n,): the second best."""
     distance: PerSample
-    """(n,): from each vector to the prototype of its best matching unit, in the layer's own units."""
+    """(n,): from each vector to the prototype of its best matching unit, in the scaled space."""
 
 
 @dataclass(frozen=True)
@@ -46,43 +49,134 @@ class Map:
 
     def best(self, vectors: Vectors) -> Best:
         """The two best matching units of each vector, and the distance to the first."""
-        units, seconds, distances = [], [], []
-        for block in ((rows - self.offset) / self.scale for rows in vectors.split(BLOCK)):
-            two = _affinity(block, self.prototypes).topk(2, dim=1).indices
-            units.append(two[:, 0])
-            seconds.append(two[:, 1])
-            distances.append((block - self.prototypes[two[:, 0]]).norm(dim=1))
-        return Best(torch.cat(units), torch.cat(seconds), torch.cat(distances))
+        search = Search(self.prototypes)
+        units, distances = [], []
+        for rows in vectors.split(BLOCK):
+            block = self.scaled(rows)
+            units.append(search.best_few(block, 2))
+            distances.append((block - self.prototypes[units[-1][:, 0]]).norm(dim=1))
+        first, second = torch.cat(units).unbind(1)
+        return Best(first, second, torch.cat(distances))
 
     def scaled(self, vectors: Vectors) -> Vectors:
         """The vectors as the map sees them."""
-        return (vectors - self.offset) / self.scale
+        return ((vectors - self.offset) / self.scale).to(self.prototypes.dtype)
+
+
+class Tally:
+    """Sums and counts of the rows of each unit, gathered block by block."""
+
+    def __init__(self, units: int, width: int, like: Tensor) -> None:
+        self._partial = like.new_zeros(units, width)
+        self._sums = torch.zeros(units, width, dtype=torch.float64, device=like.device)
+        self.counts = torch.zeros(units, dtype=torch.float64, device=like.device)
+        """(K,): rows of each unit, or their weights."""
+        self._pending = 0
+
+    def add(self, block: Vectors, units: Units, weights: Float[Tensor, " n"] | None = None) -> None:
+        """Count a block's rows in."""
+        rows = block if weights is None else block * weights.to(block.dtype)[:, None]
+        self._partial.index_add_(0, units, rows)
+        self.counts += torch.bincount(units, weights, minlength=len(self.counts))
+        self._pending += len(block)
+        if self._pending >= ROWS_A_UNIT * len(self.counts):
+            self._flush()
+
+    def include(self, sums: Float[Tensor, "k d"], counts: Float[Tensor, " k"]) -> None:
+        """Count in what another tally holds."""
+        self._sums += sums
+        self.counts += counts
+
+    @property
+    def sums(self) -> Float[Tensor, "k d"]:
+        """(K, d), float64: the sum of the rows of each unit, each times its weight."""
+        self._flush()
+        return self._sums
+
+    def error(self, prototypes: Prototypes) -> float:
+        """Sum of |x - w|^2 - |x|^2 over the rows counted, w being the prototype of the row's unit."""
+        own = prototypes.double()
+        return float((self.counts * own.square().sum(1)).sum() - 2 * (self.sums * own).sum())
+
+    def _flush(self) -> None:
+        if self._pending:
+            self._sums += self._partial
+            self._partial.zero_()
+            self._pending = 0
+
+
+class Epoch(NamedTuple):
+    """What one epoch of training was."""
+
+    radius: float
+    """In steps of the full grid."""
+    units: int
+    rows: int
+    explained_variance: float
+    """On its rows, before its update."""
+
+
+class Solved(NamedTuple):
+    """What a solver found."""
+
+    prototypes: Prototypes
+    history: tuple[Epoch, ...]
+    tally: Tally
+    """Each unit's rows at the last update."""
 
 
 def train(
-    vectors: Vectors, grid: Grid, initial: Prototypes, radii: Sequence[float]
-) -> tuple[Prototypes, tuple[float, ...]]:
-    """One epoch of the batch rule per radius: the prototypes, and the explained variance before each epoch.
+    rows: Rows | Vectors,
+    grid: Grid,
+    initial: Prototypes,
+    radii: Sequence[float],
+    *,
+    unit_length: bool = False,
+    advance: Callable[[], None] = lambda: None,
+) -> Solved:
+    """One epoch of the batch rule per radius.
 
     Args:
-        vectors: (n, d), centred: the mean is far from 0 only at the cost of precision.
+        rows: (n, d), centred: the mean is far from 0 only at the cost of precision.
         grid: the lattice.
         initial: (K, d), the prototypes to start from.
-        radii: the Gaussian neighbourhood's standard deviation in each epoch, in grid steps.
+        radii: the Gaussian neighbourhood's standard deviation in each epoch, in grid steps; at least one.
+        unit_length: bring prototypes to length one after each epoch (the spherical batch rule, for cosine).
+        advance: called after each epoch.
     """
+    rows = held(rows) if isinstance(rows, Tensor) else rows
     prototypes, history = initial, []
-    squares = grid.distances.to(vectors.device).square()
-    energy = float(sum(block.double().square().sum() for block in vectors.split(BLOCK)))
     for radius in radii:
-        sums = torch.zeros_like(prototypes, dtype=torch.float64)
-        counts = torch.zeros(len(grid), dtype=torch.float64, device=vectors.device)
-        error = 0.0
-        for block, units, affinity in _assigned(vectors, prototypes):
-            _accumulate(sums, counts, block, units)
-            error += float(block.double().square().sum() - 2 * affinity.double().sum())
-        history.append(1 - error / energy if energy > 0 else 0.0)
-        prototypes = _smooth(sums, counts, squares, radius, prototypes)
-    return prototypes, tuple(history)
+        tally, energy, count = tallied(rows, prototypes)
+        explained = -tally.error(prototypes) / energy if energy > 0 else 0.0
+        history.append(Epoch(radius, len(grid), count, explained))
+        prototypes = means(tally, grid, radius, prototypes, unit_length=unit_length)
+        advance()
+    return Solved(prototypes, tuple(history), tally)
+
+
+def tallied(rows: Rows, prototypes: Prototypes) -> tuple[Tally, float, int]:
+    """Each unit's sums and counts over one reading of the rows, the sum of their |x|^2, and how many they were."""
+    search, tally = Search(prototypes), Tally(*prototypes.shape, like=prototypes)
+    energy, count = torch.zeros((), dtype=torch.float64, device=prototypes.device), 0
+    for block, weights in rows.weighted():
+        tally.add(block, search.best(block), weights)
+        squares = block.square().sum(1, dtype=torch.float64)
+        energy += (squares if weights is None else squares * weights).sum()
+        count += len(block)
+    return tally, float(energy), count
+
+
+def means(
+    tally: Tally, grid: Grid, radius: float, former: Prototypes, *, unit_length: bool = False
+) -> Prototypes:
+    """The neighbourhood-weighted means; units whose whole neighbourhood is empty stay where they were."""
+    smooth = grid.smooth(torch.cat([tally.sums, tally.counts[:, None]], 1), radius)
+    weight = smooth[:, -1:]
+    found = torch.where(weight > 1e-12, smooth[:, :-1] / weight.clamp_min(1e-300), former.double())
+    if unit_length:
+        found = found / found.norm(dim=1, keepdim=True).clamp_min(1e-300)
+    return found.to(former.dtype)
 
 
 def smoothed_means(vectors: Vectors, units: Units, grid: Grid, radius: float) -> Prototypes:
@@ -90,49 +184,21 @@ def smoothed_means(vectors: Vectors, units: Units, grid: Grid, radius: float) ->
 
     The start that aligns a layer's map with the map of the layer before: same place, same samples.
     """
-    sums = torch.zeros(len(grid), vectors.shape[1], dtype=torch.float64, device=vectors.device)
-    counts = torch.zeros(len(grid), dtype=torch.float64, device=vectors.device)
+    tally = Tally(len(grid), vectors.shape[1], like=vectors)
     for block, own in zip(vectors.split(BLOCK), units.split(BLOCK), strict=True):
-        _accumulate(sums, counts, block, own)
-    squares = grid.distances.to(vectors.device).square()
-    return _smooth(sums, counts, squares, radius, torch.zeros_like(sums, dtype=vectors.dtype))
+        tally.add(block, own)
+    return means(tally, grid, radius, vectors.new_zeros(len(grid), vectors.shape[1]))
 
 
 def initial_plane(vectors: Vectors, grid: Grid, *, seed: int) -> Prototypes:
     """Prototypes on the plane of the two leading principal directions, two standard deviations to each side."""
-    axes, deviations = principal_axes(vectors, 2, seed=seed)
-    places = grid.positions.to(vectors)
+    axes, deviations = principal_axes(vectors.split(BLOCK), 2, seed=seed)
+    return vectors.double().mean(0).to(vectors.dtype) + plane(grid, axes, deviations)
+
+
+def plane(grid: Grid, axes: Float[Tensor, "r d"], deviations: Float[Tensor, " r"]) -> Prototypes:
+    """Prototypes on the plane through 0 along the first two axes, two standard deviations to each side."""
+    places = grid.positions.to(axes)
     middle, half = (places.amax(0) + places.amin(0)) / 2, (places.amax(0) - places.amin(0)).clamp_min(1) / 2
     spread = 2 * ((places - middle) / half)[:, : len(axes)]
-    return vectors.double().mean(0).to(vectors.dtype) + (spread * deviations) @ axes
-
-
-def _affinity(vectors: Vectors, prototypes: Prototypes) -> Float[Tensor, "n k"]:
-    """Largest where the distance is smallest: x.w - |w|^2 / 2 = (|x|^2 - |x - w|^2) / 2."""
-    return torch.addmm(-prototypes.square().sum(1) / 2, vectors, prototypes.T)
-
-
-def _assigned(vectors: Vectors, prototypes: Prototypes) -> Iterator[tuple[Vectors, Units, PerSample]]:
-    for block in vectors.split(BLOCK):
-        affinity, units = _affinity(block, prototypes).max(1)
-        yield block, units, affinity
-
-
-def _accumulate(sums: Tensor, counts: Tensor, block: Vectors, units: Units) -> None:
-    """Add a block's sums and counts per unit, in place: float64, since there may be many blocks."""
-    sums += torch.zeros_like(sums, dtype=block.dtype).index_add_(0, units, block)
-    counts += torch.bincount(units, minlength=len(counts))
-
-
-def _smooth(
-    sums: Float[Tensor, "k d"],
-    counts: Float[Tensor, " k"],
-    squares: Float[Tensor, "k k"],
-    radius: float,
-    former: Prototypes,
-) -> Prototypes:
-    """The neighbourhood-weighted means; units whose whole neighbourhood is empty stay where they were."""
-    neighbourhood = torch.exp(-squares.double() / (2 * radius**2))
-    weight = neighbourhood @ counts
-    means = ((neighbourhood @ sums) / weight.clamp_min(1e-300)[:, None]).to(former.dtype)
-    return torch.where(weight[:, None] > 1e-12, means, former)
+    return (spread * deviations[:2]) @ axes[:2]

@@ -1,0 +1,472 @@
+"""`SOM`: a self-organizing map as a scikit-learn estimator."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from layerscope.progress import bar
+from layerscope.som.fast import SAMPLE, geometric, solve_fast
+from layerscope.som.grid import Grid
+from layerscope.som.quality import Quality, measure, topographic_product, trustworthiness
+from layerscope.som.rows import Rows, held, is_blocks, rows_of
+from layerscope.som.search import Search
+from layerscope.som.space import Space
+from layerscope.som.train import Epoch, means, plane, tallied, train
+from layerscope.store import load_header, load_tensors, save_tensors
+from layerscope.subspace import principal_axes
+from layerscope.types import Prototypes, Vectors
+
+END_RADIUS = 0.6
+"""In grid steps; smaller explains more variance at the cost of neighbourhoods."""
+PLAIN = 10**8
+"""Multiplications below which an epoch of the plain rule takes a millisecond or two, and savings would cost more."""
+FEWEST = 2000
+"""Rows below which there is nothing to draw samples from."""
+LONGEST = 8.0
+"""Of a grid whose shape is chosen: how many times longer than wide, at most."""
+JUDGED = 2000
+"""Rows that trustworthiness is taken on, at most: its cost grows with their square."""
+METRICS, SOLVERS, DTYPES = ("euclidean", "cosine"), ("fast", "exact"), ("float32", "float64")
+SCHEMA = 1
+
+
+class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """A self-organizing map (Kohonen 2001): a grid of units whose prototypes follow the data.
+
+    Near units of the grid get similar prototypes, so that the grid is a map of the data; a row's best matching unit
+    (BMU), the unit whose prototype is nearest, is its place on the map. Training follows the batch rule: each row goes
+    to its BMU, and each prototype becomes the mean of all rows, weighted by a Gaussian of the grid distance between
+    its unit and theirs, whose radius shrinks from epoch to epoch.
+
+    Rows may be a numpy array, a memmap, a list of lists, a data frame, a tensor on any device, or an iterable of
+    blocks (arrays or tensors of some rows each) that can be read again and again, such as a recording's shards. Arrays
+    go in and come out as arrays, tensors as tensors on their device. Rows need not be scaled; features with larger
+    numbers weigh more, as in every distance.
+
+    Memory beyond the rows: `exact` holds some blocks of 1,024 rows and a few K x d tables; `fast` also 4 bytes per row
+    and direction that it compares distances along (16 to 256 of them, or d if fewer than 16 or if most are needed) and
+    24 bytes per row. With rows on disk that is all.
+
+    Args:
+        shape: rows and columns of the grid, or `auto`: about 5 sqrt(n) units, the sides as the rows' two largest
+            principal deviations (Vesanto et al. 2000, SOM Toolbox).
+        grid: `rectangular` (eight neighbours) or `hexagonal` (six).
+        topology: `planar`, or `toroidal`: no borders.
+        metric: `euclidean`, or `cosine`: rows and prototypes are brought to length one.
+        init: `pca`: the plane of the two leading principal directions; `sample`: rows drawn by chance; or an array
+            (K, d) or (h, w, d). The fast solver also tries other starts on a coarse grid, unless given an array.
+        solver: `exact`: the plain rule, every epoch on all rows. `fast`: the same map or a better one from a fraction
+            of the work (`layerscope.som.fast`); where an epoch of the plain rule costs next to nothing, it is that.
+        radius: the Gaussian's standard deviation in the first and last epoch, in grid steps; by default a quarter of
+            the grid's longer side (1 at least) and 0.6. The end trades explained variance against topographic error.
+        epochs: in which the radius falls geometrically; the fast solver runs those with wide radii on coarser grids.
+        random_state: of what is drawn by chance: an integer gives the same map each time, for any number of threads.
+        device: where to compute; by default where the rows are.
+        dtype: what to compute in, `float32` or `float64`. Data of any size fit into float32: they are scaled.
+        show_progress: whether to draw a progress bar.
+
+    Attributes:
+        prototypes_: (K, d), unit by unit along the grid's rows, in the units of the data.
+        grid_: the grid.
+        labels_: (n,), each training row's BMU.
+        history_: radius, units, rows and explained variance of each epoch.
+        n_features_in_: d.
+
+    Example:
+        >>> from sklearn.datasets import load_digits
+        >>> X = load_digits().data
+        >>> som = SOM(shape=(12, 12)).fit(X)
+        >>> som.predict(X[:3]).shape, som.transform(X[:3]).shape
+        ((3,), (3, 144))
+    """
+
+    def __init__(
+        self,
+        shape: Any = "auto",
+        grid: str = "rectangular",
+        topology: str = "planar",
+        metric: str = "euclidean",
+        init: Any = "pca",
+        solver: str = "fast",
+        radius: Any = None,
+        epochs: Any = 20,
+        random_state: Any = 0,
+        device: Any = None,
+        dtype: str = "float32",
+        show_progress: bool = False,
+    ) -> None:
+        self.shape = shape
+        self.grid = grid
+        self.topology = topology
+        self.metric = metric
+        self.init = init
+        self.solver = solver
+        self.radius = radius
+        self.epochs = epochs
+        self.random_state = random_state
+        self.device = device
+        self.dtype = dtype
+        self.show_progress = show_progress
+
+    def fit(self, X: Any, y: object = None, sample_weight: Any = None) -> Self:  # noqa: N803, ARG002 - scikit-learn's
+        """Train a map on rows.
+
+        Args:
+            X: (n, d), n >= 2, or an iterable of such blocks.
+            y: not used.
+            sample_weight: (n,), how often each row counts, also toward the units of `auto`; not for iterables of blocks.
+
+        Raises:
+            ValueError: if an option or a row can't be used; the text says which, and what to do. A map that was fitted
+                before stays.
+            TypeError: if `X` is sparse or can be read only once.
+        """
+        rows, tensors = self._rows(X, sample_weight, reset=True)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        self._check_options()
+        sample = rows.sample(SAMPLE, seed=seed)
+        assert rows.count is not None
+        if rows.count < 2:
+            raise ValueError("`X` has 1 sample (n_samples = 1); a map needs at least 2 rows.")
+        grid = self._grid(rows, sample)
+        initial = self._given(grid, rows.width)
+        start, end = self._radii(grid)
+        quick = self.solver == "fast" and rows.count >= FEWEST
+        quick = quick and rows.count * len(grid) * rows.width > PLAIN
+        dtype = getattr(torch, self.dtype)
+        if self.metric == "cosine":
+            space = Space.sphere(rows.width, dtype=dtype, device=sample.device)
+        else:
+            space = Space.around(held(sample) if quick and rows.weights is None else rows, dtype=dtype)
+        rows = rows.after(space.enter)
+        initial = None if initial is None else space.enter(initial.to(sample.device))
+        with bar("training a map", 4 if quick else self.epochs, show=self.show_progress) as progress:
+            if quick:
+                solved = solve_fast(
+                    rows, grid, initial=initial, radius=(start, end), epochs=self.epochs, seed=seed,
+                    from_plane=self.init != "sample", unit_length=space.unit_length, advance=progress.advance,
+                )
+            else:
+                initial = _first(rows, grid, self.init, seed) if initial is None else initial
+                radii = geometric(start, end, self.epochs)
+                solved = train(
+                    rows, grid, initial, radii, unit_length=space.unit_length, advance=progress.advance
+                )
+        self.n_features_in_ = rows.width
+        self._tensors = tensors
+        self._keep(solved.prototypes, grid, space)
+        self._sums, self._counts = solved.tally.sums, solved.tally.counts
+        self.history_ = list(solved.history)
+        self._unlabelled, self._labels, self._known = rows, None, (seed, sample)
+        return self
+
+    def partial_fit(self, X: Any, y: object = None, sample_weight: Any = None) -> Self:  # noqa: N803, ARG002
+        """Let more rows move the map: they count as much as all rows before, and the radius stays at its end.
+
+        The first call is `fit` on its rows. Give it enough of them to shape the map: later rows move prototypes, but
+        seldom unfold a map.
+
+        Args:
+            X: (n, d), or an iterable of such blocks.
+            y: not used.
+            sample_weight: (n,), how often each row counts.
+
+        Raises:
+            ValueError: as `fit`, and where `X` has another number of features than before.
+        """
+        if not hasattr(self, "prototypes_"):
+            return self.fit(X, sample_weight=sample_weight)
+        rows, _ = self._rows(X, sample_weight, reset=False)
+        rows = rows.after(self._space.enter)
+        tally, _, _ = tallied(rows, self._prototypes)
+        tally.include(self._sums, self._counts)
+        prototypes = means(
+            tally, self.grid_, self._radii(self.grid_)[1], self._prototypes, unit_length=self._space.unit_length
+        )
+        self._keep(prototypes, self.grid_, self._space)
+        self._sums, self._counts = tally.sums, tally.counts
+        self._unlabelled, self._labels, self._known = rows, None, None
+        return self
+
+    def predict(self, X: Any) -> Any:  # noqa: N803
+        """(n,): each row's best matching unit."""
+        return self.best_units(X, k=1)[:, 0]
+
+    def best_units(self, X: Any, k: int = 2) -> Any:  # noqa: N803
+        """(n, k): each row's k nearest units, nearest first.
+
+        Raises:
+            ValueError: if `k` is not in 1 ... K, or `X` can't be placed.
+        """
+        rows, tensors, device = self._fitted_rows(X)
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= len(self.grid_):
+            raise ValueError(f"`k` must be an integer in 1 ... {len(self.grid_)}, the number of units; got {k!r}.")
+        search = Search(self._prototypes)
+        units = torch.cat([search.best_few(block, int(k)) for block in rows])
+        return units.to(device) if tensors else units.cpu().numpy()
+
+    def transform(self, X: Any) -> Any:  # noqa: N803
+        """(n, K): the distance from each row to every unit's prototype; for cosine 1 - cos, in [0, 2]."""
+        rows, tensors, device = self._fitted_rows(X)
+        dtype = torch.float64 if getattr(X, "dtype", None) in (torch.float64, np.float64) else None
+        found = []
+        for block in rows:
+            apart = self._space.distances(block, self._prototypes)
+            found.append(apart.to(dtype or self._space.leave(self._prototypes[:1]).dtype))
+        distances = torch.cat(found)
+        return distances.to(device) if tensors else distances.cpu().numpy()
+
+    def score(self, X: Any, y: object = None) -> float:  # noqa: N803, ARG002
+        """The negative quantization error: minus the mean distance from a row to its unit's prototype."""
+        rows, _, _ = self._fitted_rows(X)
+        search, total, count = Search(self._prototypes), 0.0, 0
+        for block in rows:
+            own = self._prototypes[search.best(block)]
+            total, count = total + float(self._space.own_distances(block, own).sum()), count + len(block)
+        return -total / count
+
+    def quality(self, X: Any, *, neighbours: int = 5) -> Quality:  # noqa: N803
+        """How well the map stands for these rows.
+
+        Args:
+            X: (n, d), or an iterable of such blocks; rows that the map wasn't trained on judge it best.
+            neighbours: of trustworthiness, which is taken on up to 2,000 of the rows.
+
+        Raises:
+            ValueError: if `X` can't be placed, or has fewer rows than twice `neighbours`.
+        """
+        rows, _, _ = self._fitted_rows(X)
+        fit = measure(rows, self._prototypes, self.grid_)
+        some = rows.sample(JUDGED, seed=0)
+        trust = trustworthiness(some, Search(self._prototypes).best(some), self.grid_, neighbours=neighbours)
+        return Quality(
+            quantization_error=-self.score(X),
+            explained_variance=fit.explained_variance,
+            topographic_error=fit.topographic_error,
+            trustworthiness=trust,
+            topographic_product=topographic_product(self._prototypes, self.grid_),
+            dead_units=int((fit.hits == 0).sum()),
+        )
+
+    @property
+    def labels_(self) -> Any:
+        """(n,): the BMU of each row that the map was last given to learn from, as `predict` finds it.
+
+        Found when first asked for; until then the map keeps a reference to those rows.
+
+        Raises:
+            RuntimeError: if the rows have been changed meanwhile.
+        """
+        if "prototypes_" not in vars(self):
+            raise AttributeError("This SOM has no `labels_` yet; call `fit` first.")
+        if self._labels is None:
+            rows, self._unlabelled = self._unlabelled, None
+            if self._known is not None:
+                seed, sample = self._known
+                if not torch.equal(rows.sample(SAMPLE, seed=seed), self._space.enter(sample)):
+                    raise RuntimeError("The rows given to `fit` have been changed since; call `predict` on rows.")
+                self._known = None
+            search = Search(self._prototypes)
+            self._labels = torch.cat([search.best(block) for block in rows])
+        return self._labels if self._tensors else self._labels.cpu().numpy()
+
+    def save(self, path: Path | str) -> None:
+        """Write the whole estimator to one safetensors file.
+
+        Raises:
+            ValueError: if `random_state` is a generator, which has no lasting form.
+            StorageError: if the file can't be written.
+        """
+        check_is_fitted(self)
+        _ = self.labels_
+        options = {name: value for name, value in self.get_params().items() if name != "init"}
+        if not isinstance(options["random_state"], int | None):
+            raise ValueError("A SOM can be saved where `random_state` is an integer or None; got a generator.")
+        options["device"] = None if options["device"] is None else str(options["device"])
+        tensors = {"prototypes": self._prototypes, "offset": self._space.offset, "labels": self._labels}
+        tensors |= {"sums": self._sums, "counts": self._counts}
+        if isinstance(self.init, str):
+            options["init"] = self.init
+        else:
+            tensors["init"] = torch.as_tensor(self.init)
+        header = {
+            "schema": SCHEMA,
+            "options": options,
+            "grid": asdict(self.grid_),
+            "scale": self._space.scale,
+            "unit_length": self._space.unit_length,
+            "history": self.history_,
+            "tensors": self._tensors,
+            "names": list(getattr(self, "feature_names_in_", [])),
+        }
+        save_tensors(Path(path), tensors, header)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """An estimator that `save` wrote.
+
+        Raises:
+            FileNotFoundError: if there is no file.
+            CorruptFileError: if it is not what was written.
+        """
+        header, tensors = load_header(Path(path)), load_tensors(Path(path))
+        options = header["options"]
+        for pair in ("shape", "radius"):
+            options[pair] = tuple(options[pair]) if isinstance(options[pair], list) else options[pair]
+        init = tensors["init"].numpy() if "init" in tensors else options.pop("init")
+        som = cls(init=init, **options)
+        dtype = getattr(torch, som.dtype)
+        space = Space(tensors["offset"], header["scale"], unit_length=header["unit_length"], dtype=dtype)
+        som.n_features_in_ = tensors["prototypes"].shape[1]
+        if header["names"]:
+            som.feature_names_in_ = np.array(header["names"], dtype=object)
+        som._tensors = header["tensors"]
+        som._keep(tensors["prototypes"], Grid(**header["grid"]), space)
+        som._sums, som._counts, som._labels = tensors["sums"], tensors["counts"], tensors["labels"]
+        som._unlabelled = som._known = None
+        som.history_ = [Epoch(*epoch) for epoch in header["history"]]
+        return som
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The whole state; labels are found first, so that no rows go with it."""
+        if "prototypes_" in vars(self):
+            _ = self.labels_
+        return dict(super().__getstate__())
+
+    def __sklearn_tags__(self) -> Tags:
+        """What scikit-learn should know."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.grid_)
+
+    def _keep(self, prototypes: Prototypes, grid: Grid, space: Space) -> None:
+        self._prototypes, self._space, self.grid_ = prototypes, space, grid
+        outside = space.leave(prototypes)
+        self.prototypes_ = outside if self._tensors else outside.cpu().numpy()
+
+    def _rows(self, source: Any, sample_weight: Any, *, reset: bool) -> tuple[Rows, bool]:
+        """Rows of whatever was given, and whether tensors should come out."""
+        if is_blocks(source):
+            rows = rows_of(source, self.device)
+            tensors = isinstance(next(iter(source)), Tensor)
+        elif isinstance(source, Tensor):
+            rows, tensors = rows_of(source.detach(), self.device), True
+        else:
+            source = validate_data(self, source, reset=reset, ensure_all_finite=False, dtype="numeric")
+            rows, tensors = rows_of(source, self.device), False
+        if not reset and rows.width != self.n_features_in_:
+            raise ValueError(
+                f"X has {rows.width} features, but SOM is expecting {self.n_features_in_} features as input."
+            )
+        if sample_weight is not None:
+            rows.weights = _weights(sample_weight, rows)
+        return rows, tensors
+
+    def _fitted_rows(self, source: Any) -> tuple[Rows, bool, Any]:
+        """Rows in the map's space, whether tensors should come out, and on which device."""
+        check_is_fitted(self)
+        rows, tensors = self._rows(source, None, reset=False)
+        device = source.device if isinstance(source, Tensor) else self._prototypes.device
+        here = self._prototypes.device
+        return rows.after(lambda block: self._space.enter(block.to(here))), tensors, device
+
+    def _check_options(self) -> None:
+        """Options that don't depend on the rows."""
+        for name, known in (("metric", METRICS), ("solver", SOLVERS), ("dtype", DTYPES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"`{name}` must be one of {', '.join(known)}; got {getattr(self, name)!r}.")
+        if isinstance(self.init, str) and self.init not in ("pca", "sample"):
+            raise ValueError(f"`init` must be pca, sample or an array of prototypes; got {self.init!r}.")
+        if isinstance(self.epochs, bool) or not isinstance(self.epochs, int | np.integer) or self.epochs < 1:
+            raise ValueError(f"`epochs` must be an integer of at least 1; got {self.epochs!r}.")
+        if self.radius is not None:
+            pair = tuple(self.radius) if isinstance(self.radius, Sequence) else ()
+            if len(pair) != 2 or not all(isinstance(one, int | float) and 0 < one < math.inf for one in pair):
+                raise ValueError(
+                    f"`radius` must be the first and last radius, two numbers above 0 such as (5.0, 0.6); got "
+                    f"{self.radius!r}."
+                )
+
+    def _radii(self, grid: Grid) -> tuple[float, float]:
+        if self.radius is not None:
+            first, last = self.radius
+            return float(first), float(last)
+        return max(grid.rows, grid.columns, 4) / 4, END_RADIUS
+
+    def _grid(self, rows: Rows, sample: Vectors) -> Grid:
+        """The grid asked for, or one that suits the rows."""
+        if not isinstance(self.shape, str):
+            sides = tuple(self.shape) if isinstance(self.shape, Iterable) else ()
+            if len(sides) != 2 or not all(isinstance(side, int | np.integer) and side > 0 for side in sides):
+                raise ValueError(
+                    f"`shape` must be 'auto' or the grid's rows and columns, such as (12, 12); got {self.shape!r}."
+                )
+            return Grid(int(sides[0]), int(sides[1]), self.grid, self.topology)
+        if self.shape != "auto":
+            raise ValueError(f"`shape` must be 'auto' or the grid's rows and columns; got {self.shape!r}.")
+        count = float(rows.count or 0) if rows.weights is None else float(rows.weights.sum())
+        units = max(4.0, 5 * count**0.5)
+        space = Space.around(held(sample) if rows.weights is None else rows, dtype=torch.float64)
+        around = (held(sample) if rows.weights is None else rows).after(space.enter)
+        _, deviations = principal_axes(around.evenly(torch.zeros_like(space.offset, dtype=torch.float64)), 2)
+        narrow = float(deviations[1] / deviations[0]) if len(deviations) > 1 and deviations[0] > 0 else 1.0
+        longer = min(LONGEST, 1 / narrow) if narrow > 0 else LONGEST
+        high = max(1, round((units / longer) ** 0.5))
+        if self.grid == "hexagonal" and self.topology == "toroidal":
+            high += high % 2
+        return Grid(high, max(2, round(units / high)), self.grid, self.topology)
+
+    def _given(self, grid: Grid, width: int) -> Prototypes | None:
+        """The prototypes given as `init`, if any."""
+        if isinstance(self.init, str):
+            return None
+        given = torch.as_tensor(self.init)
+        if tuple(given.shape) not in ((len(grid), width), (grid.rows, grid.columns, width)):
+            raise ValueError(
+                f"`init` must have shape ({len(grid)}, {width}) or ({grid.rows}, {grid.columns}, {width}), one prototype "
+                f"a unit; got {tuple(given.shape)}."
+            )
+        if not bool(given.isfinite().all()):
+            raise ValueError("`init` must hold finite numbers; got NaN or infinity.")
+        return given.reshape(len(grid), width).to(torch.float64)
+
+
+def _first(rows: Rows, grid: Grid, init: str, seed: int) -> Prototypes:
+    """Prototypes for the plain rule to start from."""
+    if init == "sample":
+        drawn = rows.sample(len(grid), seed=seed)
+        return drawn[torch.arange(len(grid)) % len(drawn)]
+    total, weight = 0.0, 0.0
+    for block, weights in rows.weighted():
+        own = torch.ones(len(block), dtype=torch.float64, device=block.device) if weights is None else weights
+        total, weight = total + own @ block.double(), weight + float(own.sum())
+    mean = (total / weight).to(block.dtype)
+    axes, deviations = principal_axes(rows.evenly(mean), 2, seed=seed, centre=False)
+    return plane(grid, axes, deviations) + mean
+
+
+def _weights(given: Any, rows: Rows) -> Tensor:
+    """Sample weights, brought to a mean of one."""
+    if rows.count is None:
+        raise ValueError("`sample_weight` goes with rows in one array; got an iterable of blocks.")
+    weights = given.double() if isinstance(given, Tensor) else torch.from_numpy(np.array(given, dtype=np.float64))
+    if tuple(weights.shape) != (rows.count,):
+        raise ValueError(f"`sample_weight` must have shape ({rows.count},), one per row; got {tuple(weights.shape)}.")
+    if not bool(weights.isfinite().all()) or bool((weights < 0).any()):
+        raise ValueError("`sample_weight` must be finite and not negative.")
+    if float(weights.sum()) == 0:
+        raise ValueError("`sample_weight` is zero for every row; at least one row must count.")
+    return weights

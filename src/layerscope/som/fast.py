@@ -1,0 +1,332 @@
+"""The fast solver: the same map from a fraction of the work.
+
+Each saving has its reason. Prototypes are averages of rows, so they lie near the rows' leading principal directions,
+and distances are compared there. A wide neighbourhood blurs the map, so few units and few rows tell where it goes:
+early epochs run on a coarse grid and on a sample, which grows as the radius falls. And what a coarse grid costs so
+little can be tried from many starts: the fold that a map settles in, more than anything that comes later, decides its
+topographic error, and the start whose coarse map explains most of rows that it hasn't seen leads to the better map.
+The last two epochs take all rows, and the prototypes are means of the rows themselves, in full width.
+"""
+
+from collections.abc import Callable, Sequence
+from math import ceil, log2
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from layerscope.products import product
+from layerscope.som.grid import Grid
+from layerscope.som.rows import Rows
+from layerscope.som.search import Search, argmax
+from layerscope.som.train import Epoch, Solved, Tally, means, plane
+from layerscope.subspace import principal_axes
+from layerscope.types import Prototypes, Units, Vectors
+
+SAMPLE = 2560
+"""Rows that the principal directions are found on."""
+AXES = (96, 256)
+"""Directions that are looked for, more of them only where the fewer don't suffice."""
+WORTH = 8
+"""How many times less variance than the least that an optimal code would spend bits on a direction may have."""
+COARSE_UNITS = 128
+"""Units of the coarsest grid, at most."""
+COARSE_ROWS = 4096
+COARSE_AXES = 16
+STARTS = 16
+COARSE_EPOCHS, MIDDLE_EPOCHS = 8, 6
+JUDGED = 0.8
+"""Radius at which coarse maps are compared, in steps of their own grid: tight enough to tell their folds."""
+LEVEL_END, LEVEL_START = 1.25, 2.5
+"""Radii in steps of a level's own grid; the end of one is the start of the next, twice as fine."""
+ROWS_A_UNIT = 25
+"""Rows per unit and squared radius that an epoch before the last two takes."""
+RESAMPLED = 0.5
+"""Radius of the averages that carry prototypes to a finer grid, in steps of the coarse one."""
+
+
+class _Coordinates(NamedTuple):
+    """All rows along few directions, in random order."""
+
+    vectors: Vectors
+    weights: Float[Tensor, " n"] | None
+    place: Tensor
+    """(n,): where each row stands."""
+    deviations: Float[Tensor, " r"]
+    share: float
+    """Of the rows' variance that lies along these directions."""
+    tails: float
+    """E|x|^4 / E^2|x|^2, 1 at least: how many times more rows a mean needs where few rows hold most of the variance."""
+
+
+def solve_fast(
+    rows: Rows,
+    grid: Grid,
+    *,
+    initial: Prototypes | None,
+    radius: tuple[float, float],
+    epochs: int,
+    seed: int,
+    from_plane: bool = True,
+    unit_length: bool = False,
+    advance: Callable[[], None] = lambda: None,
+) -> Solved:
+    """Train a map coarse to fine.
+
+    Holds 4 bytes per row and direction (at most 256 directions), 24 bytes per row, and a few blocks of rows. Reads the
+    rows once to find the directions (only a sample where rows can be had by their numbers), once for the coordinates, and
+    once for the final means.
+
+    Args:
+        rows: centred, of variance about one per row in all.
+        grid: the lattice.
+        initial: (K, d), where to start; then there is no coarse grid. None: coarse maps are started from rows drawn by
+            chance, and the best of them is taken.
+        radius: the first and the last, in grid steps.
+        epochs: of the plain rule's schedule; those with wide radii run on coarse grids.
+        seed: of the samples.
+        from_plane: whether one of the coarse maps starts on the principal plane.
+        unit_length: bring prototypes to length one after each epoch (for cosine).
+        advance: called after each piece of work; there are four.
+    """
+    axes, deviations, share = _directions(rows.sample(SAMPLE, seed=seed), len(grid), seed, centre=not unit_length)
+    advance()
+    coordinates = _along(rows, axes, deviations, share, seed)
+    advance()
+    start, end = radius
+    radii = geometric(start, end, epochs)
+    history: list[Epoch] = []
+    if initial is None:
+        prototypes = _from_coarse(
+            coordinates, grid, start, history, seed, from_plane=from_plane, unit_length=unit_length
+        )
+        radii = [sigma for sigma in radii if sigma <= LEVEL_START] or [end]
+    else:
+        prototypes = initial if axes is None else product(initial, axes.T)
+    for left, sigma in zip(range(len(radii) - 1, 0, -1), radii, strict=False):
+        many = len(coordinates.vectors) if left == 1 else _rows_needed(coordinates, grid, sigma)
+        _, tally = _assigned(coordinates, many, prototypes, grid, sigma, history)
+        prototypes = means(tally, grid, sigma, prototypes, unit_length=unit_length)
+    units, _ = _assigned(coordinates, len(coordinates.vectors), prototypes, grid, end, history)
+    units = units[coordinates.place]
+    del coordinates
+    advance()
+    tally, start_row = Tally(len(grid), rows.width, like=prototypes), 0
+    for block, weights in rows.weighted():
+        tally.add(block, units[start_row : start_row + len(block)], weights)
+        start_row += len(block)
+    former = prototypes if axes is None else prototypes @ axes
+    full = means(tally, grid, end, former, unit_length=unit_length)
+    advance()
+    return Solved(full, tuple(history), tally)
+
+
+def geometric(start: float, end: float, count: int) -> list[float]:
+    """`count` numbers from `start` to `end`, each the same multiple of the one before; the last alone if one."""
+    return [end if count == 1 else start * (end / start) ** (step / (count - 1)) for step in range(count)]
+
+
+def _directions(
+    sample: Vectors, units: int, seed: int, *, centre: bool
+) -> tuple[Float[Tensor, "r d"] | None, Float[Tensor, " r"], float]:
+    """The directions worth comparing distances along, their deviations, and their share of the variance.
+
+    None where most directions are. A Gaussian source with variances v_j, coded with log2(K) bits at the least error,
+    gets bits along those directions alone whose v_j exceeds the water level t: sum of log2(v_j / t) / 2 = log2(K)
+    (Cover & Thomas 2006, Elements of Information Theory, section 10.3.3). A map does worse than that code; directions
+    down to an eighth of the level are kept to be safe.
+    """
+    width = sample.shape[1]
+    around = sample - sample.mean(0) if centre else sample
+    variances = around.square().sum(0, dtype=torch.float64) / len(sample)
+    total = float(variances.sum())
+    if width > COARSE_AXES and total > 0:
+        for rank in AXES:
+            if rank >= 0.75 * width:
+                break
+            axes, deviations = principal_axes([around], rank, seed=seed, iterations=2, centre=centre)
+            enough = _worthwhile(deviations, units)
+            enough = ceil(max(enough, COARSE_AXES) / COARSE_AXES) * COARSE_AXES
+            if enough < rank or rank == AXES[-1]:
+                kept = deviations[:enough]
+                return axes[:enough].contiguous(), kept, float(kept.double().square().sum()) / total
+    return None, variances.sqrt().to(sample.dtype), 1.0
+
+
+def _worthwhile(deviations: Float[Tensor, " r"], units: int) -> int:
+    """How many directions have more than an eighth of the water level's variance."""
+    variances = deviations.double().square()
+    low, high = 0.0, float(variances[0])
+    for _ in range(50):
+        level = (low + high) / 2
+        bits = float((variances / level).clamp_min(1).log2().sum()) / 2
+        low, high = (level, high) if bits > log2(units) else (low, level)
+    return int((variances > level / WORTH).sum())
+
+
+def _along(
+    rows: Rows, axes: Tensor | None, deviations: Float[Tensor, " r"], share: float, seed: int
+) -> _Coordinates:
+    """All rows' coordinates, each row at a place drawn by chance, so that any first part is a random sample."""
+    assert rows.count is not None
+    order = torch.randperm(rows.count, generator=torch.Generator().manual_seed(seed))
+    place = torch.empty_like(order)
+    place[order] = torch.arange(rows.count)
+    vectors = deviations.new_empty(rows.count, len(deviations))
+    start = 0
+    for block in rows:
+        here = place[start : start + len(block)].to(vectors.device)
+        vectors.index_copy_(0, here, block if axes is None else product(block, axes.T))
+        start += len(block)
+    weights = None if rows.weights is None else rows.weights[order.to(rows.weights.device)]
+    squares = vectors.square().sum(1, dtype=torch.float64)
+    tails = float((squares.square().mean() / squares.mean().square().clamp_min(1e-300)).clamp_min(1))
+    return _Coordinates(vectors, weights, place.to(vectors.device), deviations, share, tails)
+
+
+def _from_coarse(
+    coordinates: _Coordinates,
+    grid: Grid,
+    start: float,
+    history: list[Epoch],
+    seed: int,
+    *,
+    from_plane: bool,
+    unit_length: bool,
+) -> Prototypes:
+    """Prototypes on the full grid, from the best of many coarse maps refined level by level."""
+    levels = [grid]
+    while len(levels[-1]) > COARSE_UNITS and (coarser := _halved(levels[-1])) is not None:
+        levels.append(coarser)
+    coarse, *finer = reversed(levels)
+    finer = finer[:-1]
+    scale = _steps(grid, coarse)
+    radii = geometric(max(start / scale, JUDGED), JUDGED, COARSE_EPOCHS)
+    prototypes = _best_start(
+        coordinates, coarse, radii, scale, history, seed, from_plane=from_plane, unit_length=unit_length
+    )
+    for level in finer:
+        prototypes, coarse, scale = _resampled(prototypes, coarse, level), level, _steps(grid, level)
+        for sigma in geometric(LEVEL_START, LEVEL_END, MIDDLE_EPOCHS):
+            many = _rows_needed(coordinates, level, sigma)
+            _, tally = _assigned(coordinates, many, prototypes, level, sigma * scale, history)
+            prototypes = means(tally, level, sigma, prototypes, unit_length=unit_length)
+    return prototypes if coarse == grid else _resampled(prototypes, coarse, grid)
+
+
+def _best_start(
+    coordinates: _Coordinates,
+    grid: Grid,
+    radii: Sequence[float],
+    scale: float,
+    history: list[Epoch],
+    seed: int,
+    *,
+    from_plane: bool,
+    unit_length: bool,
+) -> Prototypes:
+    """Of many coarse maps, trained together, the one that leaves the least of unseen rows unexplained."""
+    n, width = coordinates.vectors.shape
+    few = int(min(coordinates.tails * COARSE_ROWS, n // 2))
+    rows = coordinates.vectors[: 2 * few]
+    axes, _ = principal_axes([rows[:few]], COARSE_AXES, seed=seed, iterations=2, centre=not unit_length)
+    seen, unseen = product(rows, axes.T).split(few)
+    weights = coordinates.weights
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(few, (STARTS, len(grid)), generator=generator)
+    prototypes = seen[drawn.to(seen.device)]  # (starts, K, leading)
+    if from_plane:
+        prototypes[0] = plane(grid, *principal_axes([seen], 2, seed=seed)) + seen.mean(0)
+    maps = torch.arange(STARTS, device=seen.device) * len(grid)
+    energy = float((seen.square().sum(1) if weights is None else seen.square().sum(1) * weights[:few]).sum())
+    for sigma in radii:
+        units = _units_of_each(seen, prototypes)
+        tally = Tally(STARTS * len(grid), seen.shape[1], like=seen)
+        for index in range(STARTS):
+            tally.add(seen, units[:, index] + maps[index], None if weights is None else weights[:few])
+        both = torch.cat([tally.sums, tally.counts[:, None]], 1).unflatten(0, (STARTS, -1))
+        smooth = grid.smooth(both.transpose(0, 1).flatten(1), sigma).unflatten(1, (STARTS, -1)).transpose(0, 1)
+        found = smooth[..., :-1] / smooth[..., -1:].clamp_min(1e-300)
+        if unit_length:
+            found = found / found.norm(dim=2, keepdim=True).clamp_min(1e-300)
+        explained = -tally.error(prototypes.flatten(0, 1)) / energy / STARTS if energy > 0 else 0.0
+        history.append(Epoch(sigma * scale, len(grid), few, explained * coordinates.share))
+        prototypes = torch.where(smooth[..., -1:] > 1e-12, found, prototypes.double()).to(seen.dtype)
+    units = _units_of_each(unseen, prototypes)
+    missed = torch.stack([(unseen - one[own]).square().sum(1) for one, own in zip(prototypes, units.T, strict=True)])
+    missed = missed if weights is None else missed * weights[few : 2 * few]
+    best = int(missed.double().sum(1).argmin())
+    # the winner's units say where its prototypes stand in the directions that the coarse maps left out
+    tally = Tally(len(grid), width, like=seen)
+    tally.add(coordinates.vectors[:few], _units_of_each(seen, prototypes[best : best + 1])[:, 0],
+              None if weights is None else weights[:few])
+    return means(tally, grid, LEVEL_END, prototypes[best] @ axes, unit_length=unit_length)
+
+
+def _units_of_each(vectors: Vectors, prototypes: Float[Tensor, "m k r"]) -> Tensor:
+    """(n, m): the best matching unit in each of several maps."""
+    count, units, _ = prototypes.shape
+    found = [
+        argmax(scores[:, : count * units].unflatten(1, (count, units)))
+        for _, scores in Search(prototypes.flatten(0, 1)).blocks(vectors)
+    ]
+    return torch.cat(found)
+
+
+def _assigned(
+    coordinates: _Coordinates,
+    many: int,
+    prototypes: Prototypes,
+    grid: Grid,
+    radius: float,
+    history: list[Epoch],
+) -> tuple[Units, Tally]:
+    """The first `many` rows' units, and their sums and counts; `radius`, of the epoch, in steps of the full grid."""
+    vectors = coordinates.vectors[:many]
+    weights = None if coordinates.weights is None else coordinates.weights[:many]
+    units, tally = Search(prototypes).best(vectors), Tally(len(grid), vectors.shape[1], like=vectors)
+    tally.add(vectors, units, weights)
+    squares = vectors.square().sum(1, dtype=torch.float64)
+    energy = float((squares if weights is None else squares * weights).sum())
+    explained = -tally.error(prototypes) / energy * coordinates.share if energy > 0 else 0.0
+    history.append(Epoch(radius, len(grid), many, explained))
+    return units, tally
+
+
+def _rows_needed(coordinates: _Coordinates, grid: Grid, radius: float) -> int:
+    """A prototype averages the rows of about radius^2 units: the narrower, the more rows for the same precision.
+
+    And the heavier the tails, the more rows.
+    """
+    rows = coordinates.tails * max(COARSE_ROWS, ROWS_A_UNIT * len(grid) / radius**2)
+    return int(min(len(coordinates.vectors), rows))
+
+
+def _halved(grid: Grid) -> Grid | None:
+    """A grid of the same shape with half as many units along each side that is not short already."""
+    rows = grid.rows if grid.rows < 4 else ceil(grid.rows / 2)
+    columns = grid.columns if grid.columns < 4 else ceil(grid.columns / 2)
+    if grid.kind == "hexagonal" and grid.topology == "toroidal":
+        rows += rows % 2
+    smaller = Grid(rows, columns, grid.kind, grid.topology)
+    return smaller if len(smaller) < len(grid) else None
+
+
+def _steps(grid: Grid, coarse: Grid) -> float:
+    """How many steps of `grid` one of `coarse` is."""
+    return (len(grid) / len(coarse)) ** 0.5
+
+
+def _resampled(prototypes: Prototypes, coarse: Grid, fine: Grid) -> Prototypes:
+    """Prototypes on a finer grid: Gaussian averages of the coarse ones around each unit's place."""
+    places, ends = fine.positions, fine.positions.amax(0).clamp_min(1)
+    if fine.topology == "toroidal":
+        stretch = torch.tensor(
+            [coarse.columns / fine.columns, coarse.rows * coarse.row_height / (fine.rows * fine.row_height)]
+        )
+    else:
+        stretch = coarse.positions.amax(0) / ends
+    apart = coarse.distances_between(places * stretch, coarse.positions)
+    weight = torch.exp(-apart.square() / (2 * RESAMPLED**2))
+    return (weight / weight.sum(1, keepdim=True)).to(prototypes) @ prototypes

@@ -1,0 +1,83 @@
+"""The space a map is trained in: centred, of about unit size, or on the unit sphere for cosine."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from layerscope.som.rows import Rows
+from layerscope.types import PerSample, Prototypes, Vectors
+
+
+@dataclass(frozen=True)
+class Space:
+    """How rows come into a map's space and prototypes out of it. Scaling by a power of two rounds nothing."""
+
+    offset: Float[Tensor, " d"]
+    """Taken from every row; zeros for cosine."""
+    scale: float
+    """A power of two that rows are divided by, so that squares of any data fit into float32; 1 for cosine."""
+    unit_length: bool
+    """Whether rows and prototypes are brought to length one (cosine)."""
+    dtype: torch.dtype
+    """What the map computes in."""
+
+    @classmethod
+    def around(cls, rows: Rows, *, dtype: torch.dtype) -> Self:
+        """The space of these rows: their weighted mean in the middle."""
+        total, square, weight, like = 0.0, 0.0, 0.0, torch.zeros(())
+        for block, weights in rows.weighted():
+            own = torch.ones(len(block), dtype=torch.float64, device=block.device) if weights is None else weights
+            if like.ndim == 0:
+                like = block[0].double()
+            around = block.double() - like
+            total = total + own @ around
+            square, weight = square + own @ around.square(), weight + float(own.sum())
+        mean = total / weight
+        spread = float((square / weight - mean.square()).clamp_min(0).sum()) ** 0.5
+        exponent = round(float(torch.tensor(spread).log2())) if spread > 0 else 0
+        return cls((like + mean).to(block.dtype), 2.0**exponent, unit_length=False, dtype=dtype)
+
+    @classmethod
+    def sphere(cls, width: int, *, dtype: torch.dtype, device: torch.device) -> Self:
+        """The unit sphere."""
+        return cls(torch.zeros(width, dtype=dtype, device=device), 1.0, unit_length=True, dtype=dtype)
+
+    def enter(self, block: Vectors) -> Vectors:
+        """Rows as the map sees them.
+
+        Raises:
+            ValueError: if cosine is asked of a row of zeros, which has no direction.
+        """
+        if not self.unit_length:
+            block = block.to(torch.promote_types(block.dtype, self.offset.dtype))
+            around = block - self.offset
+            return (around if self.scale == 1 else around / self.scale).to(self.dtype)
+        largest = block.abs().amax(1, keepdim=True)
+        if bool((largest == 0).any()):
+            raise ValueError(
+                "`X` has a row of zeros, which has no direction: metric='cosine' can't place it. Remove such rows."
+            )
+        block = block / largest
+        return (block / block.norm(dim=1, keepdim=True)).to(self.dtype)
+
+    def leave(self, prototypes: Prototypes) -> Prototypes:
+        """Prototypes in the rows' own units, as precise as the rows were."""
+        dtype = torch.promote_types(self.dtype, self.offset.dtype)
+        return (prototypes.double() * self.scale + self.offset.double()).to(dtype)
+
+    def distances(self, rows: Vectors, prototypes: Prototypes) -> Float[Tensor, "n k"]:
+        """From each row to each prototype, in the rows' units; for cosine 1 - cos, in [0, 2]. N x K at once."""
+        rows, prototypes = rows.double(), prototypes.double()
+        products = rows @ prototypes.T
+        if self.unit_length:
+            return (1 - products).clamp(0, 2)
+        squares = rows.square().sum(1, keepdim=True) + prototypes.square().sum(1) - 2 * products
+        return squares.clamp_min(0).sqrt() * self.scale
+
+    def own_distances(self, rows: Vectors, prototypes: Prototypes) -> PerSample:
+        """From each row to the prototype beside it, in the rows' units."""
+        apart = (rows - prototypes).double().norm(dim=1)
+        return apart.square() / 2 if self.unit_length else apart * self.scale
