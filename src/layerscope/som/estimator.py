@@ -27,8 +27,8 @@ from layerscope.types import Prototypes, Vectors
 
 END_RADIUS = 0.6
 """In grid steps; smaller explains more variance at the cost of neighbourhoods."""
-PLAIN = 10**8
-"""Multiplications below which an epoch of the plain rule takes a millisecond or two, and savings would cost more."""
+PLAIN = 5 * 10**8
+"""Multiplications below which an epoch of the plain rule takes some milliseconds, and savings would cost more."""
 FEWEST = 2000
 """Rows below which there is nothing to draw samples from."""
 LONGEST = 8.0

@@ -40,8 +40,8 @@ JUDGED = 0.8
 """Radius at which coarse maps are compared, in steps of their own grid: tight enough to tell their folds."""
 LEVEL_END, LEVEL_START = 1.25, 2.5
 """Radii in steps of a level's own grid; the end of one is the start of the next, twice as fine."""
-ROWS_A_UNIT = 25
-"""Rows per unit and squared radius that an epoch before the last two takes."""
+NUMBERS_A_UNIT = 1600
+"""Numbers (rows times directions) per unit and squared radius that an epoch before the last two takes."""
 RESAMPLED = 0.5
 """Radius of the averages that carry prototypes to a finer grid, in steps of the coarse one."""
 
@@ -297,9 +297,10 @@ def _assigned(
 def _rows_needed(coordinates: _Coordinates, grid: Grid, radius: float) -> int:
     """A prototype averages the rows of about radius^2 units: the narrower, the more rows for the same precision.
 
-    And the heavier the tails, the more rows.
+    Few directions make rows cheap, so more are taken; and the heavier the tails, the more are needed.
     """
-    rows = coordinates.tails * max(COARSE_ROWS, ROWS_A_UNIT * len(grid) / radius**2)
+    rows = NUMBERS_A_UNIT / coordinates.vectors.shape[1] * len(grid) / radius**2
+    rows = coordinates.tails * max(COARSE_ROWS, rows)
     return int(min(len(coordinates.vectors), rows))
 
 
