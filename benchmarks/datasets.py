@@ -13,7 +13,8 @@ IMAGES = "train-images-idx3-ubyte.gz"
 
 def fashion(folder: Path) -> Rows:
     """60,000 images of clothes, 784 pixels in [0, 1] (Fashion-MNIST, Xiao et al. 2017; IDX files)."""
-    pixels = np.frombuffer(gzip.open(folder / IMAGES).read(), np.uint8, offset=16)
+    with gzip.open(folder / IMAGES) as file:
+        pixels = np.frombuffer(file.read(), np.uint8, offset=16)
     return (pixels.reshape(-1, 784) / 255).astype(np.float32)
 
 
@@ -49,7 +50,9 @@ def shapes(images: Rows, n: int) -> dict[str, Rows]:
     centres = normal(100, 256) * 1.5
     turns = rng.uniform(1.5 * np.pi, 4.5 * np.pi, n)
     roll = np.stack([turns * np.cos(turns), rng.uniform(0, 21, n), turns * np.sin(turns)], 1).astype(np.float32)
-    tails = rng.standard_t(2.5, (n, 40)).astype(np.float32) @ (normal(40, 40) * np.linspace(2, 0.1, 40, dtype=np.float32))
+    tails = rng.standard_t(2.5, (n, 40)).astype(np.float32) @ (
+        normal(40, 40) * np.linspace(2, 0.1, 40, dtype=np.float32)
+    )
     few = images[rng.integers(0, 300, n)]
     return {
         "flat, 3 features": rng.uniform(0, 1, (n, 3)).astype(np.float32) * np.float32([3, 2, 0.5]),

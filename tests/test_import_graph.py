@@ -10,6 +10,7 @@ PACKAGE = "layerscope"
 ROOT = Path(__file__).parents[1] / "src" / PACKAGE
 LAYERS = [  # low to high; names on one line are siblings and may not import each other
     {"errors", "types"},
+    {"products", "drawing"},
     {"store", "stats", "progress", "subspace", "reductions"},
     {"results", "network", "som"},
     {"summary", "data", "layers"},

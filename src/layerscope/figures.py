@@ -5,7 +5,7 @@ is read from the results table and the code tables of a run.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import matplotlib as mpl
 import numpy as np
@@ -13,41 +13,24 @@ import pandas as pd
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
-from matplotlib.colors import hsv_to_rgb, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from layerscope.drawing import INK, LISTED, STYLE, Array, cell, mixed, palette
 from layerscope.recording import Recording
 from layerscope.results import MEASURES, select
 from layerscope.som import Grid
 from layerscope.summary import attack_pairs, layer_of_departure
 
-INK, NULL, ATTACK, NOISE, EMPTY = "#111827", "#9ca3af", "#dc2626", "#6b7280", "#f1f3f5"
-CLASSES = (
-    "#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377", "#bbbbbb", "#dd8833", "#7755bb", "#885544",
-)  # fmt: skip
+NULL, ATTACK, NOISE = "#9ca3af", "#dc2626", "#6b7280"
 STEP = 1.3
 """Inches from layer to layer."""
 MAP = 0.88
 """Width of a map, in steps."""
-LISTED = 20
-"""The most classes that a legend names."""
 TELESCOPE = ("label_information", "participation_ratio")
 FLOW = ("flip_rate", "shift_over_gap")
 """The measures that the picture of the depth shows."""
-STYLE: Any = {
-    "font.family": "sans-serif",
-    "font.size": 9.0,
-    "text.parse_math": False,  # the name of a layer or class may hold a dollar sign
-    "svg.fonttype": "none",
-    "svg.hashsalt": "layerscope",  # the same figure has the same bytes
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
-
-Array = NDArray[np.float64]
 Picture = Float[Tensor, "channels height width"]
 
 
@@ -164,7 +147,7 @@ def maps(run: Run, *, reduction: str = "mean", sample: int | None = None, axes: 
             codes = run.codes["clean"][f"code:{layer}"].to_numpy()
             counts = np.zeros((len(run.grid), int(classes.max()) + 1))
             np.add.at(counts, (codes, classes.numpy()), 1)
-            colours += list(_mix(counts, _palette(max(len(run.class_names), counts.shape[1]))))
+            colours += list(mixed(counts, palette(max(len(run.class_names), counts.shape[1]))))
             polygons += list(places[:, None] + outline[None] + (index, 0))
         axes.add_collection(PolyCollection(polygons, facecolors=colours, edgecolors="white", linewidths=0.3))
         if sample is not None:
@@ -194,7 +177,7 @@ def class_legend(run: Run, axes: Axes) -> Axes:
         axes.text(0, 0.5, f"{len(names)} classes, a colour each", va="center", fontsize=8)
         axes.set_axis_off()
         return axes
-    handles = [Patch(color=colour, label=name) for colour, name in zip(_palette(len(names)), names, strict=True)]
+    handles = [Patch(color=colour, label=name) for colour, name in zip(palette(len(names)), names, strict=True)]
     with mpl.rc_context(STYLE):
         axes.legend(handles=handles, frameon=False, ncols=min(len(names), 10), loc="center left", fontsize=8)
         axes.set_axis_off()
@@ -278,31 +261,11 @@ def _depth_axis(axes: Axes, names: Sequence[str]) -> None:
 def _places(grid: Grid) -> tuple[Array, Array, float]:
     """Each unit's centre around (0, 0) with the map 0.88 wide, the outline of a cell, and the map's height."""
     positions = grid.positions.double().numpy()
-    angles = np.deg2rad(np.arange(6) * 60 + 30 if grid.kind == "hexagonal" else np.arange(4) * 90 + 45)
-    radius = 1 / 3**0.5 if grid.kind == "hexagonal" else 1 / 2**0.5
     extent = np.ptp(positions, axis=0) + 1
     scale = MAP / max(extent)
     centred = (positions - (positions.max(0) + positions.min(0)) / 2) * scale * (1, -1)
-    outline = radius * scale * np.column_stack([np.cos(angles), np.sin(angles)])
-    return centred, outline, float((np.ptp(positions[:, 1]) + 2 * radius) * scale)
-
-
-def _palette(count: int) -> Array:
-    """A colour per class: ten that colour-blind readers can tell, else as many hues as needed."""
-    if count <= len(CLASSES):
-        return np.array([to_rgb(colour) for colour in CLASSES[:count]])
-    hues = np.linspace(0, 1, count, endpoint=False)
-    return hsv_to_rgb(np.column_stack([hues, np.full(count, 0.65), 0.7 + 0.2 * (np.arange(count) % 2)]))
-
-
-def _mix(counts: Array, palette: Array) -> Array:
-    """A unit's colour: its commonest class, the paler the smaller that class's share; nearly white if it is empty."""
-    total = counts.sum(1)
-    purity = counts.max(1) / np.maximum(total, 1)
-    by_chance = 1 / max(counts.shape[1], 2)
-    strength = (0.12 + 0.88 * ((purity - by_chance) / (1 - by_chance)).clip(0, 1))[:, None]
-    mixed = 1 - strength + strength * palette[counts.argmax(1)]
-    return np.where(total[:, None] > 0, mixed, to_rgb(EMPTY))
+    outline = scale * cell(grid.kind)
+    return centred, outline, float(np.ptp(positions[:, 1]) * scale + np.ptp(outline[:, 1]))
 
 
 def _paths(run: Run) -> list[tuple[str, str, str, float]]:

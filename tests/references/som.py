@@ -1,6 +1,6 @@
-"""Kohonen 2001, Self-Organizing Maps, section 3.6: grid, batch rule and topographic error, one element at a time."""
+"""What a map is and how good it is, from the papers, one element at a time (the batch rule: Kohonen 2001, 3.6)."""
 
-from math import exp, sqrt
+from math import exp, log, sqrt
 
 import numpy as np
 
@@ -58,3 +58,63 @@ def batch_rule(vectors, places, initial, radii):
         history.append(1 - missed / sum(distance(vector, [0.0] * len(vector)) ** 2 for vector in vectors))
         prototypes = neighbourhood_means(vectors, units, places, radius, prototypes)
     return prototypes, history
+
+
+def around(a, b, rows, columns, kind):
+    """On a torus: the least distance from `a` to the nine copies of `b`, one lattice away in every direction."""
+    height = rows * (sqrt(3) / 2 if kind == "hexagonal" else 1.0)
+    shifts = [(x * columns, y * height) for x in (-1, 0, 1) for y in (-1, 0, 1)]
+    return min(distance(a, (b[0] + right, b[1] + up)) for right, up in shifts)
+
+
+def apart(rows, columns, kind, topology):
+    """Every unit's distance to every other."""
+    places = positions(rows, columns, kind)
+    measured = distance if topology == "planar" else lambda a, b: around(a, b, rows, columns, kind)
+    return np.array([[measured(a, b) for b in places] for a in places])
+
+
+def figures(vectors, prototypes, touches):
+    """Quantization error, explained variance and topographic error; `touches` holds pairs of neighbours."""
+    middle = [sum(column) / len(vectors) for column in zip(*vectors, strict=True)]
+    near, missed, spread, broken = 0.0, 0.0, 0.0, 0
+    for vector in vectors:
+        first, second = best_units(vector, prototypes)[:2]
+        step = distance(vector, prototypes[first])
+        near, missed, spread = near + step, missed + step**2, spread + distance(vector, middle) ** 2
+        broken += (first, second) not in touches
+    return near / len(vectors), 1 - missed / spread, broken / len(vectors)
+
+
+def trustworthiness(vectors, places, neighbours):
+    """Venna & Kaski 2001, equation 1; `places(i, j)` is the distance of two samples on the map, without ties."""
+    n, penalty = len(vectors), 0
+    for one in range(n):
+        others = [other for other in range(n) if other != one]
+        ranked = sorted(others, key=lambda other: distance(vectors[one], vectors[other]))  # noqa: B023
+        nearest = sorted(others, key=lambda other: places(one, other))[:neighbours]  # noqa: B023
+        penalty += sum(max(0, ranked.index(other) + 1 - neighbours) for other in nearest)
+    return 1 - 2 * penalty / (n * neighbours * (2 * n - 3 * neighbours - 1))
+
+
+def topographic_product(prototypes, steps):
+    """Bauer & Pawelzik 1992, equations 4 to 12; `steps` are the distances on the grid."""
+    count, total = len(prototypes), 0.0
+    for unit in range(count):
+        others = [other for other in range(count) if other != unit]
+        apart_from = [distance(prototypes[unit], prototypes[other]) for other in range(count)]
+        on_grid = sorted(others, key=lambda other: (round(steps[unit][other], 4), other))  # noqa: B023
+        in_space = sorted(others, key=lambda other: (apart_from[other], other))  # noqa: B023
+        for order in range(1, count):
+            product = 1.0
+            for grid_neighbour, space_neighbour in zip(on_grid[:order], in_space[:order], strict=True):
+                product *= apart_from[grid_neighbour] / apart_from[space_neighbour]
+                product *= steps[unit][grid_neighbour] / steps[unit][space_neighbour]
+            total += log(product ** (1 / (2 * order)))
+    return total / (count * (count - 1))
+
+
+def near_pairs(units, touches):
+    """For each pair of samples, whether they are on one unit or on two that touch."""
+    pairs = [(a, b) for index, a in enumerate(units) for b in units[index + 1 :]]
+    return [a == b or (a, b) in touches for a, b in pairs]

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from layerscope import figures
+from layerscope.drawing import STYLE
 from layerscope.progress import bar
 from layerscope.results import MEASURES, Result, findings, select
 from layerscope.store import write
@@ -76,7 +77,7 @@ def write_report(run: Run, *, show_progress: bool = True) -> Path:
 def svg(figure: Figure) -> Markup:
     """A figure as an SVG element that stands inside HTML; the same figure gives the same bytes."""
     target = io.StringIO()
-    with mpl.rc_context(figures.STYLE):
+    with mpl.rc_context(STYLE):
         figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
     text = target.getvalue()
     return Markup(text[text.index("<svg") :])  # noqa: S704 - drawn by matplotlib, which escapes what it is given

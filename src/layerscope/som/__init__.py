@@ -1,5 +1,6 @@
 """Self-organizing maps: a grid of units whose prototypes follow the data. Knows no network; useful alone."""
 
+from layerscope.som import pictures as pictures
 from layerscope.som.estimator import SOM as SOM
 from layerscope.som.grid import Grid as Grid
 from layerscope.som.quality import Quality as Quality

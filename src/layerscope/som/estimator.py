@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -117,13 +117,14 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.dtype = dtype
         self.show_progress = show_progress
 
-    def fit(self, X: Any, y: object = None, sample_weight: Any = None) -> Self:  # noqa: N803, ARG002 - scikit-learn's
+    def fit(self, X: Any, y: object = None, sample_weight: Any = None) -> "SOM":  # noqa: N803, ARG002 - scikit-learn's
         """Train a map on rows.
 
         Args:
             X: (n, d), n >= 2, or an iterable of such blocks.
             y: not used.
-            sample_weight: (n,), how often each row counts, also toward the units of `auto`; not for iterables of blocks.
+            sample_weight: (n,), how often each row counts, also toward the units of `auto`; not for
+                iterables of blocks.
 
         Raises:
             ValueError: if an option or a row can't be used; the text says which, and what to do. A map that was fitted
@@ -152,24 +153,29 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         with bar("training a map", 4 if quick else self.epochs, show=self.show_progress) as progress:
             if quick:
                 solved = solve_fast(
-                    rows, grid, initial=initial, radius=(start, end), epochs=self.epochs, seed=seed,
-                    from_plane=self.init != "sample", unit_length=space.unit_length, advance=progress.advance,
+                    rows,
+                    grid,
+                    initial=initial,
+                    radius=(start, end),
+                    epochs=self.epochs,
+                    seed=seed,
+                    from_plane=self.init != "sample",
+                    unit_length=space.unit_length,
+                    advance=progress.advance,
                 )
             else:
                 initial = _first(rows, grid, self.init, seed) if initial is None else initial
                 radii = geometric(start, end, self.epochs)
-                solved = train(
-                    rows, grid, initial, radii, unit_length=space.unit_length, advance=progress.advance
-                )
+                solved = train(rows, grid, initial, radii, unit_length=space.unit_length, advance=progress.advance)
         self.n_features_in_ = rows.width
         self._tensors = tensors
         self._keep(solved.prototypes, grid, space)
         self._sums, self._counts = solved.tally.sums, solved.tally.counts
         self.history_ = list(solved.history)
-        self._unlabelled, self._labels, self._known = rows, None, (seed, sample)
+        self._unlabel(rows, (seed, sample))
         return self
 
-    def partial_fit(self, X: Any, y: object = None, sample_weight: Any = None) -> Self:  # noqa: N803, ARG002
+    def partial_fit(self, X: Any, y: object = None, sample_weight: Any = None) -> "SOM":  # noqa: N803, ARG002
         """Let more rows move the map: they count as much as all rows before, and the radius stays at its end.
 
         The first call is `fit` on its rows. Give it enough of them to shape the map: later rows move prototypes, but
@@ -194,7 +200,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         )
         self._keep(prototypes, self.grid_, self._space)
         self._sums, self._counts = tally.sums, tally.counts
-        self._unlabelled, self._labels, self._known = rows, None, None
+        self._unlabel(rows, None)
         return self
 
     def predict(self, X: Any) -> Any:  # noqa: N803
@@ -268,16 +274,8 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         if "prototypes_" not in vars(self):
             raise AttributeError("This SOM has no `labels_` yet; call `fit` first.")
-        if self._labels is None:
-            rows, self._unlabelled = self._unlabelled, None
-            if self._known is not None:
-                seed, sample = self._known
-                if not torch.equal(rows.sample(SAMPLE, seed=seed), self._space.enter(sample)):
-                    raise RuntimeError("The rows given to `fit` have been changed since; call `predict` on rows.")
-                self._known = None
-            search = Search(self._prototypes)
-            self._labels = torch.cat([search.best(block) for block in rows])
-        return self._labels if self._tensors else self._labels.cpu().numpy()
+        labels = self._found_labels()
+        return labels if self._tensors else labels.cpu().numpy()
 
     def save(self, path: Path | str) -> None:
         """Write the whole estimator to one safetensors file.
@@ -287,12 +285,12 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             StorageError: if the file can't be written.
         """
         check_is_fitted(self)
-        _ = self.labels_
+        labels = self._found_labels()
         options = {name: value for name, value in self.get_params().items() if name != "init"}
         if not isinstance(options["random_state"], int | None):
             raise ValueError("A SOM can be saved where `random_state` is an integer or None; got a generator.")
         options["device"] = None if options["device"] is None else str(options["device"])
-        tensors = {"prototypes": self._prototypes, "offset": self._space.offset, "labels": self._labels}
+        tensors = {"prototypes": self._prototypes, "offset": self._space.offset, "labels": labels}
         tensors |= {"sums": self._sums, "counts": self._counts}
         if isinstance(self.init, str):
             options["init"] = self.init
@@ -311,7 +309,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         save_tensors(Path(path), tensors, header)
 
     @classmethod
-    def load(cls, path: Path | str) -> Self:
+    def load(cls, path: Path | str) -> "SOM":
         """An estimator that `save` wrote.
 
         Raises:
@@ -331,15 +329,16 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             som.feature_names_in_ = np.array(header["names"], dtype=object)
         som._tensors = header["tensors"]
         som._keep(tensors["prototypes"], Grid(**header["grid"]), space)
-        som._sums, som._counts, som._labels = tensors["sums"], tensors["counts"], tensors["labels"]
-        som._unlabelled = som._known = None
+        som._sums, som._counts = tensors["sums"], tensors["counts"]
+        som._unlabel(None, None)
+        som._labels = tensors["labels"]
         som.history_ = [Epoch(*epoch) for epoch in header["history"]]
         return som
 
     def __getstate__(self) -> dict[str, Any]:
         """The whole state; labels are found first, so that no rows go with it."""
         if "prototypes_" in vars(self):
-            _ = self.labels_
+            self._found_labels()
         return dict(super().__getstate__())
 
     def __sklearn_tags__(self) -> Tags:
@@ -351,6 +350,24 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     @property
     def _n_features_out(self) -> int:
         return len(self.grid_)
+
+    def _unlabel(self, rows: Rows | None, known: tuple[int, Tensor] | None) -> None:
+        """Remember the rows to label when labels are asked for, and a sample of them as they are now."""
+        self._unlabelled, self._known = rows, known
+        self._labels: Tensor | None = None
+
+    def _found_labels(self) -> Tensor:
+        if self._labels is None:
+            assert self._unlabelled is not None
+            rows, self._unlabelled = self._unlabelled, None
+            if self._known is not None:
+                seed, sample = self._known
+                if not torch.equal(rows.sample(SAMPLE, seed=seed), self._space.enter(sample)):
+                    raise RuntimeError("The rows given to `fit` have been changed since; call `predict` on rows.")
+                self._known = None
+            search = Search(self._prototypes)
+            self._labels = torch.cat([search.best(block) for block in rows])
+        return self._labels
 
     def _keep(self, prototypes: Prototypes, grid: Grid, space: Space) -> None:
         self._prototypes, self._space, self.grid_ = prototypes, space, grid
@@ -436,8 +453,8 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         given = torch.as_tensor(self.init)
         if tuple(given.shape) not in ((len(grid), width), (grid.rows, grid.columns, width)):
             raise ValueError(
-                f"`init` must have shape ({len(grid)}, {width}) or ({grid.rows}, {grid.columns}, {width}), one prototype "
-                f"a unit; got {tuple(given.shape)}."
+                f"`init` must have shape ({len(grid)}, {width}) or ({grid.rows}, {grid.columns}, {width}), one "
+                f"prototype a unit; got {tuple(given.shape)}."
             )
         if not bool(given.isfinite().all()):
             raise ValueError("`init` must hold finite numbers; got NaN or infinity.")
@@ -449,11 +466,7 @@ def _first(rows: Rows, grid: Grid, init: str, seed: int) -> Prototypes:
     if init == "sample":
         drawn = rows.sample(len(grid), seed=seed)
         return drawn[torch.arange(len(grid)) % len(drawn)]
-    total, weight = 0.0, 0.0
-    for block, weights in rows.weighted():
-        own = torch.ones(len(block), dtype=torch.float64, device=block.device) if weights is None else weights
-        total, weight = total + own @ block.double(), weight + float(own.sum())
-    mean = (total / weight).to(block.dtype)
+    mean = rows.moments()[0].to(rows.dtype)
     axes, deviations = principal_axes(rows.evenly(mean), 2, seed=seed, centre=False)
     return plane(grid, axes, deviations) + mean
 

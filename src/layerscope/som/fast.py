@@ -75,8 +75,8 @@ def solve_fast(
     """Train a map coarse to fine.
 
     Holds 4 bytes per row and direction (at most 256 directions), 24 bytes per row, and a few blocks of rows. Reads the
-    rows once to find the directions (only a sample where rows can be had by their numbers), once for the coordinates, and
-    once for the final means.
+    rows once to find the directions (only a sample where rows can be had by their numbers), once for the coordinates,
+    and once for the final means.
 
     Args:
         rows: centred, of variance about one per row in all.
@@ -165,9 +165,7 @@ def _worthwhile(deviations: Float[Tensor, " r"], units: int) -> int:
     return int((variances > level / WORTH).sum())
 
 
-def _along(
-    rows: Rows, axes: Tensor | None, deviations: Float[Tensor, " r"], share: float, seed: int
-) -> _Coordinates:
+def _along(rows: Rows, axes: Tensor | None, deviations: Float[Tensor, " r"], share: float, seed: int) -> _Coordinates:
     """All rows' coordinates, each row at a place drawn by chance, so that any first part is a random sample."""
     assert rows.count is not None
     order = torch.randperm(rows.count, generator=torch.Generator().manual_seed(seed))
@@ -180,7 +178,7 @@ def _along(
         vectors.index_copy_(0, here, block if axes is None else product(block, axes.T))
         start += len(block)
     weights = None if rows.weights is None else rows.weights[order.to(rows.weights.device)]
-    squares = vectors.square().sum(1, dtype=torch.float64)
+    squares = torch.linalg.vector_norm(vectors, dim=1).double().square()
     tails = float((squares.square().mean() / squares.mean().square().clamp_min(1e-300)).clamp_min(1))
     return _Coordinates(vectors, weights, place.to(vectors.device), deviations, share, tails)
 
@@ -259,8 +257,11 @@ def _best_start(
     best = int(missed.double().sum(1).argmin())
     # the winner's units say where its prototypes stand in the directions that the coarse maps left out
     tally = Tally(len(grid), width, like=seen)
-    tally.add(coordinates.vectors[:few], _units_of_each(seen, prototypes[best : best + 1])[:, 0],
-              None if weights is None else weights[:few])
+    tally.add(
+        coordinates.vectors[:few],
+        _units_of_each(seen, prototypes[best : best + 1])[:, 0],
+        None if weights is None else weights[:few],
+    )
     return means(tally, grid, LEVEL_END, prototypes[best] @ axes, unit_length=unit_length)
 
 
@@ -287,7 +288,7 @@ def _assigned(
     weights = None if coordinates.weights is None else coordinates.weights[:many]
     units, tally = Search(prototypes).best(vectors), Tally(len(grid), vectors.shape[1], like=vectors)
     tally.add(vectors, units, weights)
-    squares = vectors.square().sum(1, dtype=torch.float64)
+    squares = torch.linalg.vector_norm(vectors, dim=1).double().square()
     energy = float((squares if weights is None else squares * weights).sum())
     explained = -tally.error(prototypes) / energy * coordinates.share if energy > 0 else 0.0
     history.append(Epoch(radius, len(grid), many, explained))

@@ -53,6 +53,11 @@ class Grid:
         return 3**0.5 / 2 if self.kind == "hexagonal" else 1.0
 
     @property
+    def reach(self) -> float:
+        """A distance that units which touch stay below, and others don't."""
+        return NEIGHBOUR[self.kind]
+
+    @property
     def positions(self) -> Float[Tensor, "k 2"]:
         """Each unit's place (x, y), in grid steps; odd rows of hexagons stand half a step to the right."""
         row, column = torch.meshgrid(torch.arange(self.rows), torch.arange(self.columns), indexing="ij")
@@ -69,7 +74,7 @@ class Grid:
     @property
     def neighbours(self) -> Bool[Tensor, "k k"]:
         """Whether two units touch; a unit is no neighbour of itself."""
-        return (self.distances > 0) & (self.distances < NEIGHBOUR[self.kind])
+        return (self.distances > 0) & (self.distances < self.reach)
 
     def distances_between(self, one: Float[Tensor, "a 2"], other: Float[Tensor, "b 2"]) -> Float[Tensor, "a b"]:
         """From each place (x, y) of `one` to each of `other`, in grid steps; they need not be units' places."""
@@ -79,7 +84,7 @@ class Grid:
         """Whether two units are neighbours, for each pair of two equally long lists; never K x K."""
         places = self.positions.to(one.device)
         apart = self._length(places[one] - places[other])
-        return (apart > 0) & (apart < NEIGHBOUR[self.kind])
+        return (apart > 0) & (apart < self.reach)
 
     def smooth(self, values: Float[Tensor, "k f"], radius: float) -> Float[Tensor, "k f"]:
         """The sum over all units of `values`, weighted by the Gaussian of the grid distance: exp(-d^2 / 2 radius^2).

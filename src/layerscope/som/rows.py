@@ -45,6 +45,11 @@ class Rows:
         for block in self._source():
             yield block if self._step is None else self._step(block)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the blocks."""
+        return next(iter(self)).dtype
+
     def after(self, step: Step) -> "Rows":
         """The same rows with `step` done to each block."""
         return Rows(self._source, self.width, self.count, self.weights, step, self._take)
@@ -53,15 +58,34 @@ class Rows:
         """The rows around `middle`, each times the root of its weight: their covariance is the weighted one."""
         if self.weights is None:
             return Rows(lambda: (block - middle for block in self), self.width, self.count)
-        mean = self.weights.mean()
-        return Rows(
-            lambda: (
-                ((block - middle).double() * (weights / mean).sqrt()[:, None]).to(block.dtype)
-                for block, weights in self.weighted()
-            ),
-            self.width,
-            self.count,
-        )
+        weights, mean = self.weights, self.weights.mean()
+
+        def scaled() -> Iterator[Vectors]:
+            for block, own in zip(self, weights.split(BLOCK), strict=True):
+                yield ((block - middle).double() * (own / mean).sqrt()[:, None]).to(block.dtype)
+
+        return Rows(scaled, self.width, self.count)
+
+    def moments(self) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
+        """Each feature's weighted mean and variance, in float64, around the first row so that a large mean costs none.
+
+        Raises:
+            ValueError: if there is no row.
+        """
+        first: Tensor | None = None
+        weight, total, squares = 0.0, torch.zeros(()), torch.zeros(())
+        for block, weights in self.weighted():
+            own = torch.ones(len(block), device=block.device) if weights is None else weights
+            if first is None:
+                first = block[0].double()
+                total, squares = torch.zeros_like(first), torch.zeros_like(first)
+            around = block.double() - first
+            total, squares = total + own.double() @ around, squares + own.double() @ around.square()
+            weight += float(own.sum())
+        if first is None:
+            raise no_rows()
+        mean = total / weight
+        return first + mean, (squares / weight - mean.square()).clamp_min(0)
 
     def weighted(self) -> Iterator[tuple[Vectors, Float[Tensor, " b"] | None]]:
         """Each block with its rows' weights, if they have any."""
@@ -152,7 +176,7 @@ def is_blocks(source: Any) -> bool:
 def floating(block: Any) -> Vectors:
     """A block as floating numbers: float32 where that holds its values, float64 otherwise."""
     if not isinstance(block, Tensor):
-        block = torch.from_numpy(np.require(block, requirements=["C", "W"]))
+        block = torch.from_numpy(np.require(block, block.dtype.newbyteorder("="), ["C", "W"]))
     return block.to(torch.float32 if block.dtype in EXACT_IN_FLOAT32 else torch.float64).contiguous()
 
 

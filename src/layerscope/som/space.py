@@ -1,7 +1,7 @@
 """The space a map is trained in: centred, of about unit size, or on the unit sphere for cosine."""
 
+import math
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -25,23 +25,15 @@ class Space:
     """What the map computes in."""
 
     @classmethod
-    def around(cls, rows: Rows, *, dtype: torch.dtype) -> Self:
+    def around(cls, rows: Rows, *, dtype: torch.dtype) -> "Space":
         """The space of these rows: their weighted mean in the middle."""
-        total, square, weight, like = 0.0, 0.0, 0.0, torch.zeros(())
-        for block, weights in rows.weighted():
-            own = torch.ones(len(block), dtype=torch.float64, device=block.device) if weights is None else weights
-            if like.ndim == 0:
-                like = block[0].double()
-            around = block.double() - like
-            total = total + own @ around
-            square, weight = square + own @ around.square(), weight + float(own.sum())
-        mean = total / weight
-        spread = float((square / weight - mean.square()).clamp_min(0).sum()) ** 0.5
-        exponent = round(float(torch.tensor(spread).log2())) if spread > 0 else 0
-        return cls((like + mean).to(block.dtype), 2.0**exponent, unit_length=False, dtype=dtype)
+        mean, variances = rows.moments()
+        spread = float(variances.sum()) ** 0.5
+        exponent = round(math.log2(spread)) if spread > 0 else 0
+        return cls(mean.to(rows.dtype), 2.0**exponent, unit_length=False, dtype=dtype)
 
     @classmethod
-    def sphere(cls, width: int, *, dtype: torch.dtype, device: torch.device) -> Self:
+    def sphere(cls, width: int, *, dtype: torch.dtype, device: torch.device) -> "Space":
         """The unit sphere."""
         return cls(torch.zeros(width, dtype=dtype, device=device), 1.0, unit_length=True, dtype=dtype)
 

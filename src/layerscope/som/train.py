@@ -157,7 +157,7 @@ def train(
 
 def tallied(rows: Rows, prototypes: Prototypes) -> tuple[Tally, float, int]:
     """Each unit's sums and counts over one reading of the rows, the sum of their |x|^2, and how many they were."""
-    search, tally = Search(prototypes), Tally(*prototypes.shape, like=prototypes)
+    search, tally = Search(prototypes), Tally(len(prototypes), prototypes.shape[1], like=prototypes)
     energy, count = torch.zeros((), dtype=torch.float64, device=prototypes.device), 0
     for block, weights in rows.weighted():
         tally.add(block, search.best(block), weights)
@@ -167,9 +167,7 @@ def tallied(rows: Rows, prototypes: Prototypes) -> tuple[Tally, float, int]:
     return tally, float(energy), count
 
 
-def means(
-    tally: Tally, grid: Grid, radius: float, former: Prototypes, *, unit_length: bool = False
-) -> Prototypes:
+def means(tally: Tally, grid: Grid, radius: float, former: Prototypes, *, unit_length: bool = False) -> Prototypes:
     """The neighbourhood-weighted means; units whose whole neighbourhood is empty stay where they were."""
     smooth = grid.smooth(torch.cat([tally.sums, tally.counts[:, None]], 1), radius)
     weight = smooth[:, -1:]
