@@ -18,6 +18,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +33,6 @@ SEEDS = range(3)
 EXPLAINED, BROKEN = 0.002, 0.01
 """Equal quality: explained variance no lower by more than this, and topographic error no higher by more than that."""
 PICTURES = Path(__file__).parents[1] / "docs" / "images"
-GIGABYTE = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def speed(images: Rows) -> None:
         ours(rows, side, 10, 0.6, 0)
         for who, settings in peers.items():
             for epochs in settings:
-                tries = [timed(lambda who=who, epochs=epochs: PEERS[who](rows, side, epochs)) for _ in range(2)]
+                tries = [timed(partial(PEERS[who], rows, side, epochs)) for _ in range(2)]
                 best = min(tries, key=lambda one: one[0])
                 points.append(Point(who, f"{epochs}", best[0], *evaluate(rows, best[1], side)))
                 mine = [point for point in points if point.who == "layerscope"]
@@ -320,27 +321,35 @@ class OnDisk:
                 yield numbers.reshape(-1, self.width)
 
 
+def write_images(folder: Path, path: Path, size: int) -> None:
+    """Fill a file with noisy images, `size` bytes or a little more."""
+    rng, written = np.random.default_rng(0), 0
+    images = fashion(folder)
+    with path.open("wb") as file:
+        while written < size:
+            block = images[rng.integers(0, len(images), 8192)]
+            written += file.write(
+                (block + rng.standard_normal(block.shape, dtype=np.float32) * np.float32(0.05)).tobytes()
+            )
+
+
 def disk(folder: Path) -> None:
     """A map of 12 GB of noisy images on disk, and the most memory that the process ever held."""
     with tempfile.TemporaryDirectory() as place:
-        path, rng, written = Path(place) / "rows.f32", np.random.default_rng(0), 0
-        images = fashion(folder)
-        with path.open("wb") as file:
-            while written < 12 * 10**9:
-                block = images[rng.integers(0, len(images), 8192)]
-                block = block + rng.standard_normal(block.shape, dtype=np.float32) * np.float32(0.05)
-                written += file.write(block.tobytes())
-        del images
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / GIGABYTE * 1024
+        path = Path(place) / "rows.f32"
+        writer = get_context("spawn").Process(target=write_images, args=(folder, path, 12 * 10**9))
+        writer.start()
+        writer.join()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
         start = time.perf_counter()
         som = SOM((20, 20)).fit(OnDisk(path, 784))
         seconds = time.perf_counter() - start
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / GIGABYTE * 1024
-        rows = written // 784 // 4
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+        size = path.stat().st_size
         print(
-            f"{written / 1e9:.1f} GB, {rows:,} rows: {seconds:.0f} s; most memory {most:.2f} GiB ({before:.2f} before)"
+            f"{size / 1e9:.1f} GB, {size // 784 // 4:,} rows: {seconds:.0f} s; most memory {most:.2f} GB ({before:.2f} before)"
         )
-        print(f"explained variance of the last epoch {som.history_[-1].explained_variance:.4f}")
+        print(f"explained variance before the last update: {som.history_[-1].explained_variance:.4f}")
 
 
 def main() -> None:

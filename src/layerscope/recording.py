@@ -11,7 +11,7 @@ shards that are there and goes on after the last.
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +52,18 @@ Perturb = Callable[[Network, Batch], Inputs]
 
 
 @dataclass(frozen=True)
+class Blocks:
+    """One tensor of every shard, read as it is asked for."""
+
+    shards: tuple[Path, ...]
+    name: str
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for shard in self.shards:
+            yield load_tensor(shard, self.name)
+
+
+@dataclass(frozen=True)
 class Recording:
     """Samples x layers of reduced activations under one condition. Vectors are read from disk when asked for."""
 
@@ -87,16 +99,23 @@ class Recording:
         Raises:
             KeyError: if the layer was not recorded.
         """
+        return torch.cat(list(self.blocks(layer)))
+
+    def blocks(self, layer: Layer) -> Blocks:
+        """What one layer said, shard by shard: iterate it as often as you like; one shard is in memory at a time.
+
+        `layerscope.som.SOM` fits on it.
+
+        Raises:
+            KeyError: if the layer was not recorded.
+        """
         if layer not in self.layers:
             raise KeyError(f"Layer '{layer}' was not recorded; layers are: {', '.join(map(str, self.layers))}.")
-        return self._tensor(str(layer))
+        return Blocks(tuple(self.folder / shard for shard in self.shards), str(layer))
 
     def logits(self) -> Logits:
         """(n, classes), float32."""
-        return self._tensor(LOGITS)
-
-    def _tensor(self, name: str) -> Tensor:
-        return torch.cat([load_tensor(self.folder / shard, name) for shard in self.shards])
+        return torch.cat(list(Blocks(tuple(self.folder / shard for shard in self.shards), LOGITS)))
 
 
 def record(

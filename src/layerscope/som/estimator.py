@@ -159,7 +159,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                     radius=(start, end),
                     epochs=self.epochs,
                     seed=seed,
-                    from_plane=self.init != "sample",
+                    from_plane=not isinstance(self.init, str) or self.init != "sample",
                     unit_length=space.unit_length,
                     advance=progress.advance,
                 )

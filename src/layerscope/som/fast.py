@@ -320,7 +320,7 @@ def _steps(grid: Grid, coarse: Grid) -> float:
     return (len(grid) / len(coarse)) ** 0.5
 
 
-def _resampled(prototypes: Prototypes, coarse: Grid, fine: Grid) -> Prototypes:
+def _resampled(prototypes: Prototypes, coarse: Grid, fine: Grid) -> Float[Tensor, "fine d"]:
     """Prototypes on a finer grid: Gaussian averages of the coarse ones around each unit's place."""
     places, ends = fine.positions, fine.positions.amax(0).clamp_min(1)
     if fine.topology == "toroidal":
