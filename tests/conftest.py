@@ -53,6 +53,14 @@ def _trained():
 
 
 @pytest.fixture
+def threads():
+    """Sets the number of threads; as before afterwards."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def module():
     return tiny_module()
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 
 from layerscope import figures
 from layerscope.results import select
@@ -70,20 +69,6 @@ def test_cells_touch_and_fill_the_map_s_width(kind):
     assert np.ptp(cells[:, :, 0]) == pytest.approx(figures.MAP, rel=0.1)
     corners = cells[0].round(6).tolist()
     assert sum(corner in corners for corner in cells[1].round(6).tolist()) == 2  # neighbours share an edge
-
-
-def test_a_unit_is_as_pale_as_its_classes_are_mixed():
-    palette = figures._palette(3)
-    pure, mixed, empty = figures._mix(np.array([[9.0, 0, 0], [5, 4, 0], [0, 0, 0]]), palette)
-    np.testing.assert_allclose(pure, palette[0])
-    assert np.all(mixed >= pure)
-    assert np.any(mixed > pure + 0.1)
-    np.testing.assert_allclose(empty, to_rgb(figures.EMPTY))
-
-
-def test_any_number_of_classes_has_colours_of_its_own():
-    for count in (2, 10, 11, 60):
-        assert len({tuple(colour.round(4)) for colour in figures._palette(count)}) == count
 
 
 def test_a_measure_that_the_run_does_not_hold_is_refused(tiny_run):

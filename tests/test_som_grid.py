@@ -43,7 +43,9 @@ def test_on_a_torus_the_shortest_way_counts(rows, columns, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_distances_are_between_any_places(kind):
-    one, other = [torch.tensor([4.0, 3.4]) * torch.rand(n, 2, generator=torch.Generator().manual_seed(n)) for n in (5, 7)]
+    one, other = [
+        torch.tensor([4.0, 3.4]) * torch.rand(n, 2, generator=torch.Generator().manual_seed(n)) for n in (5, 7)
+    ]
     found = Grid(4, 4, kind, "toroidal").distances_between(one, other)
     expected = [[slow.around(a, b, 4, 4, kind) for b in other.tolist()] for a in one.tolist()]
     np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -11,13 +11,6 @@ from layerscope.products import padded, product
 from layerscope.som.search import Search, argmax
 
 
-@pytest.fixture
-def threads():
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 def nearest(vectors, prototypes, few_units):
     search = NearestNeighbors(n_neighbors=few_units, algorithm="brute").fit(prototypes.double())
     return search.kneighbors(vectors.double(), return_distance=False)

@@ -13,7 +13,12 @@ ITERATIONS = 5
 
 
 def principal_axes(
-    blocks: Iterable[Float[Tensor, "_ d"]], rank: int, *, seed: int = 0, iterations: int = ITERATIONS, centre: bool = True
+    blocks: Iterable[Float[Tensor, "_ d"]],
+    rank: int,
+    *,
+    seed: int = 0,
+    iterations: int = ITERATIONS,
+    centre: bool = True,
 ) -> tuple[Float[Tensor, "r d"], Float[Tensor, " r"]]:
     """The `rank` leading principal directions, as rows, and the standard deviation along each.
 

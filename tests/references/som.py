@@ -91,8 +91,8 @@ def trustworthiness(vectors, places, neighbours):
     n, penalty = len(vectors), 0
     for one in range(n):
         others = [other for other in range(n) if other != one]
-        ranked = sorted(others, key=lambda other: distance(vectors[one], vectors[other]))  # noqa: B023
-        nearest = sorted(others, key=lambda other: places(one, other))[:neighbours]  # noqa: B023
+        ranked = sorted(others, key=lambda other: distance(vectors[one], vectors[other]))
+        nearest = sorted(others, key=lambda other: places(one, other))[:neighbours]
         penalty += sum(max(0, ranked.index(other) + 1 - neighbours) for other in nearest)
     return 1 - 2 * penalty / (n * neighbours * (2 * n - 3 * neighbours - 1))
 
@@ -103,8 +103,8 @@ def topographic_product(prototypes, steps):
     for unit in range(count):
         others = [other for other in range(count) if other != unit]
         apart_from = [distance(prototypes[unit], prototypes[other]) for other in range(count)]
-        on_grid = sorted(others, key=lambda other: (round(steps[unit][other], 4), other))  # noqa: B023
-        in_space = sorted(others, key=lambda other: (apart_from[other], other))  # noqa: B023
+        on_grid = sorted(others, key=lambda other: (round(steps[unit][other], 4), other))
+        in_space = sorted(others, key=lambda other: (apart_from[other], other))
         for order in range(1, count):
             product = 1.0
             for grid_neighbour, space_neighbour in zip(on_grid[:order], in_space[:order], strict=True):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags, check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
@@ -92,17 +92,17 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def __init__(
         self,
         shape: Any = "auto",
-        grid: str = "rectangular",
-        topology: str = "planar",
-        metric: str = "euclidean",
+        grid: Any = "rectangular",
+        topology: Any = "planar",
+        metric: Any = "euclidean",
         init: Any = "pca",
-        solver: str = "fast",
+        solver: Any = "fast",
         radius: Any = None,
         epochs: Any = 20,
         random_state: Any = 0,
         device: Any = None,
-        dtype: str = "float32",
-        show_progress: bool = False,
+        dtype: Any = "float32",
+        show_progress: Any = False,
     ) -> None:
         self.shape = shape
         self.grid = grid
@@ -150,14 +150,14 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             space = Space.around(held(sample) if quick and rows.weights is None else rows, dtype=dtype)
         rows = rows.after(space.enter)
         initial = None if initial is None else space.enter(initial.to(sample.device))
-        with bar("training a map", 4 if quick else self.epochs, show=self.show_progress) as progress:
+        with bar("training a map", 4 if quick else int(self.epochs), show=bool(self.show_progress)) as progress:
             if quick:
                 solved = solve_fast(
                     rows,
                     grid,
                     initial=initial,
                     radius=(start, end),
-                    epochs=self.epochs,
+                    epochs=int(self.epochs),
                     seed=seed,
                     from_plane=not isinstance(self.init, str) or self.init != "sample",
                     unit_length=space.unit_length,
@@ -165,8 +165,9 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 )
             else:
                 initial = _first(rows, grid, self.init, seed) if initial is None else initial
-                radii = geometric(start, end, self.epochs)
+                radii = geometric(start, end, int(self.epochs))
                 solved = train(rows, grid, initial, radii, unit_length=space.unit_length, advance=progress.advance)
+        validate_data(self, X, reset=True, skip_check_array=True)
         self.n_features_in_ = rows.width
         self._tensors = tensors
         self._keep(solved.prototypes, grid, space)
@@ -207,7 +208,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """(n,): each row's best matching unit."""
         return self.best_units(X, k=1)[:, 0]
 
-    def best_units(self, X: Any, k: int = 2) -> Any:  # noqa: N803
+    def best_units(self, X: Any, k: Any = 2) -> Any:  # noqa: N803
         """(n, k): each row's k nearest units, nearest first.
 
         Raises:
@@ -287,7 +288,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         labels = self._found_labels()
         options = {name: value for name, value in self.get_params().items() if name != "init"}
-        if not isinstance(options["random_state"], int | None):
+        if not isinstance(options["random_state"], int | np.integer | None):
             raise ValueError("A SOM can be saved where `random_state` is an integer or None; got a generator.")
         options["device"] = None if options["device"] is None else str(options["device"])
         tensors = {"prototypes": self._prototypes, "offset": self._space.offset, "labels": labels}
@@ -298,7 +299,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             tensors["init"] = torch.as_tensor(self.init)
         header = {
             "schema": SCHEMA,
-            "options": options,
+            "options": {name: _plain(value) for name, value in options.items()},
             "grid": asdict(self.grid_),
             "scale": self._space.scale,
             "unit_length": self._space.unit_length,
@@ -359,14 +360,14 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _found_labels(self) -> Tensor:
         if self._labels is None:
             assert self._unlabelled is not None
-            rows, self._unlabelled = self._unlabelled, None
+            rows = self._unlabelled
             if self._known is not None:
                 seed, sample = self._known
                 if not torch.equal(rows.sample(SAMPLE, seed=seed), self._space.enter(sample)):
                     raise RuntimeError("The rows given to `fit` have been changed since; call `predict` on rows.")
                 self._known = None
             search = Search(self._prototypes)
-            self._labels = torch.cat([search.best(block) for block in rows])
+            self._labels, self._unlabelled = torch.cat([search.best(block) for block in rows]), None
         return self._labels
 
     def _keep(self, prototypes: Prototypes, grid: Grid, space: Space) -> None:
@@ -382,7 +383,10 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         elif isinstance(source, Tensor):
             rows, tensors = rows_of(source.detach(), self.device), True
         else:
-            source = validate_data(self, source, reset=reset, ensure_all_finite=False, dtype="numeric")
+            if reset:
+                source = check_array(source, ensure_all_finite=False, dtype="numeric", estimator=self, input_name="X")
+            else:
+                source = validate_data(self, source, reset=False, ensure_all_finite=False, dtype="numeric")
             rows, tensors = rows_of(source, self.device), False
         if not reset and rows.width != self.n_features_in_:
             raise ValueError(
@@ -483,3 +487,10 @@ def _weights(given: Any, rows: Rows) -> Tensor:
     if float(weights.sum()) == 0:
         raise ValueError("`sample_weight` is zero for every row; at least one row must count.")
     return weights
+
+
+def _plain(option: Any) -> Any:
+    """An option as JSON knows it: numpy's numbers as Python's."""
+    if isinstance(option, list | tuple):
+        return [_plain(one) for one in option]
+    return option.tolist() if isinstance(option, np.generic | np.ndarray) else option

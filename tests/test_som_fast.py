@@ -1,0 +1,393 @@
+"""The fast solver: as good a map as the exact one's, from less work."""
+
+from math import log2
+
+import numpy as np
+import pytest
+import torch
+from handmade import few, gaussian, whole_numbers
+from hypothesis import given
+from hypothesis import strategies as st
+from references import som as slow
+
+from layerscope.som import SOM, Grid, estimator, fast, measure
+from layerscope.som.fast import (
+    COARSE_ROWS,
+    _Coordinates,
+    _halved,
+    _resampled,
+    _rows_needed,
+    _steps,
+    _worthwhile,
+    geometric,
+    solve_fast,
+)
+from layerscope.som.rows import held, rows_of
+
+KINDS = ("hexagonal", "rectangular")
+TOPOLOGIES = ("planar", "toroidal")
+
+
+def clusters(n=4000, width=20):
+    generator = np.random.default_rng(0)
+    centres = 3 * generator.standard_normal((25, width))
+    return (centres[generator.integers(25, size=n)] + generator.standard_normal((n, width))).astype(np.float32)
+
+
+def sheet(n=4000, width=30):
+    generator = np.random.default_rng(0)
+    places = generator.uniform(-1, 1, (n, 2)) * [3, 2]
+    folded = np.concatenate([np.sin(places @ generator.standard_normal((2, 6))), places], 1)
+    noise = 0.2 * generator.standard_normal((n, width))
+    return (folded @ generator.standard_normal((8, width)) + noise).astype(np.float32)
+
+
+def rectified(n=5000, width=200):
+    generator = np.random.default_rng(0)
+    hidden = generator.standard_normal((n, 10)) * 0.8 ** np.arange(10)
+    return np.maximum(hidden @ generator.standard_normal((10, width)), 0).astype(np.float32)
+
+
+DATA = {"clusters": clusters, "sheet": sheet, "rectified": rectified}
+
+
+@pytest.fixture
+def always_fast(monkeypatch):
+    monkeypatch.setattr(estimator, "PLAIN", 0)
+
+
+def quality(som, data):
+    """Explained variance and topographic error."""
+    rows = torch.cat(list(som._fitted_rows(data)[0]))
+    fit = measure(rows, som._prototypes, som.grid_)
+    return np.array([fit.explained_variance, fit.topographic_error])
+
+
+def compared(data, options, seeds=3, **fast_options):
+    """What the fast solver has more of than the exact one: explained variance, topographic error."""
+    exact = quality(SOM(solver="exact", **options).fit(data), data)
+    maps = [SOM(random_state=seed, **options, **fast_options).fit(data) for seed in range(seeds)]
+    assert all(som.history_[0].rows < len(data) for som in maps)
+    return np.mean([quality(som, data) for som in maps], axis=0) - exact
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("clusters", {"shape": (10, 10)}),
+        ("clusters", {"shape": (10, 10), "grid": "hexagonal"}),
+        ("clusters", {"shape": (10, 10), "topology": "toroidal"}),
+        ("clusters", {"shape": (16, 16), "grid": "hexagonal", "topology": "toroidal"}),
+        ("clusters", {"shape": (10, 10), "metric": "cosine"}),
+        ("sheet", {"shape": (16, 16)}),
+        ("sheet", {"shape": (25, 23)}),
+        ("sheet", {"shape": (16, 16), "metric": "cosine"}),
+        ("rectified", {"shape": (16, 16)}),
+        ("rectified", {"shape": (17, 15), "grid": "hexagonal"}),
+        ("rectified", {"shape": (10, 10), "topology": "toroidal"}),
+        ("rectified", {"shape": (3, 30)}),
+    ],
+    ids=str,
+)
+def test_the_fast_map_is_as_good_as_the_exact_one(name, options, always_fast):
+    variance, error = compared(DATA[name](), options)
+    assert variance > -0.002
+    assert error < 0.01
+
+
+@pytest.mark.parametrize("name", ["clusters", "rectified"])
+def test_whole_weights_are_about_as_good_as_repeated_rows(name, always_fast):
+    data, weights = DATA[name](4000), whole_numbers(4, 4000).numpy()
+    repeated = np.repeat(data, weights, 0)
+    weighted = [SOM((12, 12), random_state=seed).fit(data, sample_weight=weights) for seed in range(4)]
+    plain = [SOM((12, 12), random_state=seed).fit(repeated) for seed in range(4)]
+    one, other = (np.mean([quality(som, repeated) for som in maps], axis=0) for maps in (weighted, plain))
+    assert (np.abs(one - other) < [0.005, 0.025]).all()
+    np.testing.assert_allclose(weighted[0]._counts.sum(), weights.sum())
+
+
+def test_weights_decide_where_the_map_goes(always_fast):
+    data = clusters()
+    weights = np.where(data[:, 0] > 0, 1.0, 0.0)
+    som = SOM((10, 10)).fit(data, sample_weight=weights)
+    assert som.score(data[weights > 0]) > som.score(data[weights == 0]) + 1
+    assert quality(som, data[weights > 0])[0] > 0.8
+
+
+def test_an_array_to_start_from_keeps_the_map_where_it_is(always_fast):
+    data = sheet()
+    start = SOM((8, 8)).fit(data).prototypes_[::-1].copy()
+    som = SOM((8, 8), init=start, radius=(0.8, 0.6)).fit(data)
+    apart = np.linalg.norm(som.prototypes_ - start, axis=1)
+    assert apart.max() < 0.5 * np.linalg.norm(start[:, None] - start[None], axis=2).mean()
+    assert {epoch.units for epoch in som.history_} == {64}
+
+
+@pytest.mark.parametrize("init", ["pca", "sample"])
+def test_every_start_leads_to_a_map(init, always_fast):
+    variance, error = compared(rectified(), {"shape": (12, 12)}, init=init)
+    assert variance > -0.002
+    assert error < 0.01
+
+
+def test_rows_that_can_only_be_read_in_turn_give_as_good_a_map(always_fast):
+    data = rectified()
+    whole, blocks = (SOM((10, 10)).fit(given) for given in (data, np.array_split(data, 7)))
+    assert (np.abs(quality(whole, data) - quality(blocks, data)) < [0.005, 0.03]).all()
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("shape", [(10, 10), (16, 16)])
+def test_prototypes_are_the_means_of_the_rows_themselves(metric, shape, always_fast):
+    data = rectified(3000)
+    som = SOM(shape, metric=metric).fit(data)
+    rows = torch.cat(list(som._fitted_rows(data)[0])).double().numpy()
+    counts, sums = som._counts.numpy(), som._sums.numpy()
+    np.testing.assert_allclose(sums.sum(0), rows.sum(0), atol=1e-2)
+    kernel = np.exp(-(slow.apart(*shape, "rectangular", "planar") ** 2) / (2 * 0.6**2))
+    expected = (kernel @ sums) / (kernel @ counts)[:, None]
+    if metric == "cosine":
+        expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(som._prototypes, expected, atol=1e-5)
+    assert counts.sum() == 3000
+
+
+@pytest.mark.parametrize("shape", [(10, 10), (24, 26)])
+def test_the_work_goes_from_coarse_to_fine_and_ends_with_all_rows(shape, always_fast):
+    som = SOM(shape, epochs=20).fit(sheet(9000))
+    radii = [epoch.radius for epoch in som.history_]
+    units = [epoch.units for epoch in som.history_]
+    assert units == sorted(units)
+    assert units[-1] == len(som.grid_)
+    assert units[0] <= 128
+    assert radii[-1] == 0.6
+    assert [epoch.rows for epoch in som.history_[-2:]] == [9000, 9000]
+    assert som.history_[0].rows <= 4500
+    assert som.history_[-1].explained_variance == pytest.approx(quality(som, sheet(9000))[0], abs=0.01)
+
+
+def test_history_is_told_in_shares_of_the_whole_variance(always_fast):
+    data = rectified() + np.random.default_rng(1).standard_normal((5000, 200)).astype(np.float32)
+    som = SOM((10, 10)).fit(data)
+    assert som.history_[-1].explained_variance == pytest.approx(quality(som, data)[0], abs=0.01)
+
+
+def test_four_pieces_of_work_are_told():
+    ticks, rows = [], gaussian(3000, 5)
+    solve_fast(
+        held(rows), Grid(8, 8), initial=None, radius=(2.0, 0.6), epochs=20, seed=0, advance=lambda: ticks.append(None)
+    )
+    assert len(ticks) == 4
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 5, 50])
+def test_any_number_of_epochs_ends_at_the_last_radius(epochs, always_fast):
+    som = SOM((16, 16), epochs=epochs, radius=(9.0, 0.5)).fit(clusters(2500))
+    assert som.history_[-1].radius == 0.5
+    assert quality(som, clusters(2500))[0] > 0.85
+
+
+@pytest.mark.parametrize("rows", [np.ones((2500, 6)), np.repeat(np.eye(4), 700, 0), np.zeros((2100, 200))])
+def test_few_different_rows_are_found_again(rows, always_fast):
+    som = SOM((12, 12)).fit(rows)
+    assert np.isfinite(som.prototypes_).all()
+    assert -som.score(rows) < 0.02
+
+
+def test_any_number_of_threads_gives_the_same_map(threads, always_fast):
+    data, found = rectified(2101, 187), []
+    for many in (1, 2):
+        threads(many)
+        found.append(SOM((5, 7), epochs=4).fit(data).prototypes_)
+    np.testing.assert_allclose(found[1], found[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sheet", "rectified"])
+def test_the_same_seed_gives_the_same_map_and_another_another(name, always_fast):
+    data = DATA[name](3000)
+    one, again, other = (SOM((16, 16), random_state=seed).fit(data).prototypes_ for seed in (5, 5, 6))
+    assert np.array_equal(one, again)
+    assert not np.allclose(one, other, atol=0.01)
+
+
+def test_the_fast_solver_runs_where_it_saves_work(monkeypatch):
+    data = clusters(2100)
+    for plain, rows, quick in [(0, 2000, True), (0, 1999, False), (2000 * 36 * 20, 2000, False)]:
+        monkeypatch.setattr(estimator, "PLAIN", plain)
+        history = SOM((6, 6)).fit(data[:rows]).history_
+        assert (history[0].rows < rows) == quick
+
+
+@few
+@given(st.floats(0.01, 50), st.floats(0.01, 50), st.integers(1, 60))
+def test_radii_fall_by_the_same_factor(start, end, count):
+    radii = geometric(start, end, count)
+    assert len(radii) == count
+    assert radii[-1] == pytest.approx(end)
+    if count > 1:
+        assert radii[0] == pytest.approx(start)
+        np.testing.assert_allclose(np.diff(np.log(radii)), np.log(end / start) / (count - 1), atol=1e-9)
+
+
+@few
+@given(st.lists(st.floats(0.01, 10), min_size=1, max_size=30), st.integers(2, 5000))
+def test_directions_are_worth_it_down_to_an_eighth_of_the_water_level(deviations, units):
+    variances = sorted((deviation**2 for deviation in deviations), reverse=True)
+    levels = []
+    for many in range(1, len(variances) + 1):
+        level = 2 ** ((sum(map(log2, variances[:many])) - 2 * log2(units)) / many)
+        if variances[many - 1] >= level and (many == len(variances) or variances[many] <= level):
+            levels.append(level)
+    low, high = (sum(variance > factor * levels[0] / 8 for variance in variances) for factor in (1.0001, 0.9999))
+    assert low <= _worthwhile(torch.tensor([variance**0.5 for variance in variances]).double(), units) <= high
+
+
+@pytest.mark.parametrize(("count", "units"), [(1, 2), (10, 144), (96, 1024)])
+def test_equal_directions_are_all_worth_it(count, units):
+    assert _worthwhile(torch.full((count,), 0.7), units) == count
+
+
+def test_a_direction_is_not_worth_it_where_a_code_spends_nothing_on_it():
+    deviations = torch.tensor([8.0, (64 / 256 / 8 * 1.01) ** 0.5, (64 / 256 / 8 * 0.99) ** 0.5])
+    assert _worthwhile(deviations, 16) == 2
+
+
+def coordinates(n, width, tails=1.0):
+    place = torch.arange(n)
+    return _Coordinates(torch.zeros(1, 1).expand(n, width), None, place, torch.ones(width), share=1.0, tails=tails)
+
+
+@few
+@given(st.floats(0.5, 9), st.floats(1.01, 2), st.integers(16, 256), st.floats(1, 20))
+def test_more_rows_are_needed_the_narrower_the_radius_the_fewer_the_directions_the_heavier_the_tails(
+    radius, factor, width, tails
+):
+    grid, n = Grid(20, 30), 10**6
+    rows = _rows_needed(coordinates(n, width), grid, radius)
+    assert COARSE_ROWS <= rows <= n
+    assert rows >= _rows_needed(coordinates(n, width), grid, radius * factor)
+    assert rows >= _rows_needed(coordinates(n, 2 * width), grid, radius)
+    assert rows >= _rows_needed(coordinates(n, width), Grid(20, 20), radius)
+    assert rows <= _rows_needed(coordinates(n, width, tails), grid, radius)
+    assert _rows_needed(coordinates(3000, width), grid, radius) == 3000
+
+
+def test_the_rows_needed_are_numbers_a_unit():
+    assert _rows_needed(coordinates(10**6, 16, 2.0), Grid(40, 40), 2.0) == 2 * 1600 * 1600 // 16 // 4
+
+
+@pytest.mark.parametrize(
+    ("grid", "expected"),
+    [
+        (Grid(12, 12), (6, 6)),
+        (Grid(13, 3), (7, 3)),
+        (Grid(1, 9), (1, 5)),
+        (Grid(3, 3), None),
+        (Grid(10, 10, "hexagonal", "toroidal"), (6, 5)),
+        (Grid(10, 10, "rectangular", "toroidal"), (5, 5)),
+        (Grid(4, 2, "hexagonal", "toroidal"), (2, 2)),
+    ],
+    ids=str,
+)
+def test_a_coarser_grid_has_half_the_units_along_each_side(grid, expected):
+    coarser = _halved(grid)
+    assert (coarser and (coarser.rows, coarser.columns)) == expected
+    if coarser:
+        assert (coarser.kind, coarser.topology) == (grid.kind, grid.topology)
+        assert _steps(grid, coarser) ** 2 * len(coarser) == pytest.approx(len(grid))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+@pytest.mark.parametrize("shape", [(12, 12), (14, 9), (24, 31)])
+def test_constants_stay_constant_on_a_finer_grid(kind, topology, shape):
+    fine = Grid(*shape, kind, topology)
+    coarse = _halved(fine)
+    found = _resampled(torch.full((len(coarse), 2), 3.7), coarse, fine)
+    assert found.shape == (len(fine), 2)
+    np.testing.assert_allclose(found, 3.7, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(12, 12), (14, 9), (24, 31)])
+def test_slopes_stay_slopes_inside_a_finer_grid(kind, shape):
+    fine = Grid(*shape, kind)
+    coarse = _halved(fine)
+    found = _resampled(coarse.positions, coarse, fine)
+    expected = fine.positions * coarse.positions.amax(0) / fine.positions.amax(0)
+    inside = ((expected > 1.2) & (expected < expected.amax(0) - 1.2)).all(1)
+    assert inside.sum() >= 4
+    np.testing.assert_allclose(found[inside], expected[inside], atol=0.09)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_wave_around_a_torus_stays_a_wave(kind):
+    fine, coarse = Grid(16, 20, kind, "toroidal"), Grid(8, 10, kind, "toroidal")
+
+    def wave(grid):
+        angle = 2 * torch.pi * grid.positions / torch.tensor([grid.columns, grid.rows * grid.row_height])
+        return torch.cat([angle.sin(), angle.cos()], 1)
+
+    found = _resampled(wave(coarse), coarse, fine)
+    cosine = torch.nn.functional.cosine_similarity(found, wave(fine), dim=1)
+    assert cosine.min() > 0.995
+    assert found.norm(dim=1).min() > 1.2
+
+
+def test_only_a_plane_has_borders_where_units_get_other_shares(always_fast):
+    torus, square = [], []
+    start = Grid(12, 12, "rectangular").positions.numpy() / 12
+    for seed in range(12):
+        places = np.random.default_rng(seed).uniform(0, 1, (3000, 2)).astype(np.float32)
+        for data, topology, init, found in (
+            (on_torus(places), "toroidal", on_torus(start), torus),
+            (places, "planar", "pca", square),
+        ):
+            som = SOM((12, 12), topology=topology, init=init, random_state=seed).fit(data)
+            hits = np.bincount(som.labels_, minlength=144).reshape(12, 12) / len(data) * 144
+            found.append(hits.mean() - hits[2:-2, 2:-2].mean())
+    error = np.std(torus, ddof=1) / 12**0.5
+    assert abs(np.mean(torus)) < 3 * error < 0.06
+    assert abs(np.mean(square)) > 3 * np.std(square, ddof=1) / 12**0.5
+
+
+def on_torus(places):
+    """Flat, in four dimensions."""
+    angles = 2 * np.pi * places
+    return np.concatenate([np.cos(angles), np.sin(angles)], 1)
+
+
+def test_directions_are_taken_where_rows_are_wide(monkeypatch):
+    data = torch.from_numpy(rectified())
+    for width, expected in [(200, True), (128, False), (129, True)]:
+        axes, deviations, share = fast._directions(data[:2560, :width], 100, 0, centre=True)
+        assert (axes is not None) == expected
+        if expected:
+            assert axes.shape[0] % 16 == 0
+            assert axes.shape == (len(deviations), width)
+            assert 0.9 < share <= 1
+            np.testing.assert_allclose(axes @ axes.T, np.eye(len(axes)), atol=1e-5)
+        else:
+            assert share == 1.0
+
+
+def test_more_directions_are_looked_for_where_the_fewer_do_not_suffice():
+    axes, _, share = fast._directions(gaussian(1000, 600), 10**6, 0, centre=True)
+    assert axes.shape[0] == 256
+    assert 0.4 < share < 0.9
+
+
+def test_coordinates_stand_in_random_order_with_their_weights():
+    rows = rows_of(np.arange(3000.0)[:, None] * np.ones((1, 2)))
+    rows.weights = torch.arange(3000.0).double()
+    found = fast._along(rows, None, torch.ones(2, dtype=torch.float64), 1.0, 0)
+    assert torch.equal(found.vectors[:, 0], found.weights)
+    assert torch.equal(found.vectors[found.place][:, 1], torch.arange(3000.0).double())
+    assert abs(np.corrcoef(found.vectors[:, 0], np.arange(3000))[0, 1]) < 0.1
+
+
+def test_heavy_tails_are_told_from_light_ones():
+    flat = fast._along(held(torch.eye(50)), None, torch.ones(50), 1.0, 0)
+    heavy = fast._along(held(torch.cat([torch.eye(50), 100 * torch.eye(50)[:1]])), None, torch.ones(50), 1.0, 0)
+    assert flat.tails == pytest.approx(1)
+    assert heavy.tails == pytest.approx((50 + 1e8) / 51 / ((50 + 1e4) / 51) ** 2, rel=1e-5)
