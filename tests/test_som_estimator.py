@@ -20,7 +20,7 @@ from sklearn.metrics.pairwise import cosine_distances, euclidean_distances
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from layerscope.errors import CorruptFileError, StorageError
-from layerscope.som import SOM, Grid, estimator, measure, topographic_product, trustworthiness
+from layerscope.som import SOM, Grid, estimator, fast, measure, topographic_product, trustworthiness
 
 OPTIONS = {
     "planar": {},
@@ -43,8 +43,8 @@ def fitted(data=None, /, **options):
 
 @pytest.fixture
 def always_fast(monkeypatch):
-    monkeypatch.setattr(estimator, "PLAIN", 0)
-    monkeypatch.setattr(estimator, "FEWEST", 200)
+    monkeypatch.setattr(fast, "PLAIN", 0)
+    monkeypatch.setattr(fast, "FEWEST", 200)
 
 
 @parametrize_with_checks([SOM(), SOM(solver="exact", grid="hexagonal")])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from references import som as slow
 
-from layerscope.som import SOM, Grid, estimator, fast, measure
+from layerscope.som import SOM, Grid, fast, measure
 from layerscope.som.fast import (
     COARSE_ROWS,
     _Coordinates,
@@ -53,7 +53,7 @@ DATA = {"clusters": clusters, "sheet": sheet, "rectified": rectified}
 
 @pytest.fixture
 def always_fast(monkeypatch):
-    monkeypatch.setattr(estimator, "PLAIN", 0)
+    monkeypatch.setattr(fast, "PLAIN", 0)
 
 
 def quality(som, data):
@@ -213,7 +213,7 @@ def test_the_same_seed_gives_the_same_map_and_another_another(name, always_fast)
 def test_the_fast_solver_runs_where_it_saves_work(monkeypatch):
     data = clusters(2100)
     for plain, rows, quick in [(0, 2000, True), (0, 1999, False), (2000 * 36 * 20, 2000, False)]:
-        monkeypatch.setattr(estimator, "PLAIN", plain)
+        monkeypatch.setattr(fast, "PLAIN", plain)
         history = SOM((6, 6)).fit(data[:rows]).history_
         assert (history[0].rows < rows) == quick
 

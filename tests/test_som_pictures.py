@@ -84,7 +84,7 @@ def test_pies_share_their_angle_among_classes_and_their_area_among_units():
 
 
 def test_the_history_shows_each_epoch_and_where_grids_were_coarse(monkeypatch):
-    monkeypatch.setattr("layerscope.som.estimator.PLAIN", 0)
+    monkeypatch.setattr("layerscope.som.fast.PLAIN", 0)
     som = SOM((14, 14)).fit(np.random.default_rng(0).normal(size=(2500, 5)).astype(np.float32))
     axes = pictures.training_history(som)
     explained = axes.get_lines()[0].get_ydata()

@@ -10,7 +10,7 @@ from references import som as slow
 from sklearn.manifold import trustworthiness as sklearn_trustworthiness
 from sklearn.metrics import cohen_kappa_score
 
-from layerscope.som import Grid, measure, quality, stability, topographic_product, trustworthiness
+from layerscope.som import SOM, Grid, code_agreement, measure, quality, stability, topographic_product, trustworthiness
 from layerscope.som.search import Search
 
 KINDS = ("hexagonal", "rectangular")
@@ -121,12 +121,12 @@ def mirrored(units, grid):
 def test_a_map_and_its_mirror_agree(topology):
     grid = Grid(6, 7, "rectangular", topology)
     units = whole_numbers(42, 300)
-    assert stability([(units, grid), (mirrored(units, grid), grid), (units, grid)]) == pytest.approx(1)
+    assert code_agreement([(units, grid), (mirrored(units, grid), grid), (units, grid)]) == pytest.approx(1)
 
 
 def test_maps_drawn_by_chance_agree_as_by_chance():
     grid = Grid(6, 6)
-    found = [stability([(whole_numbers(36, 300, seed=2 * s + one), grid) for one in (0, 1)]) for s in range(40)]
+    found = [code_agreement([(whole_numbers(36, 300, seed=2 * s + one), grid) for one in (0, 1)]) for s in range(40)]
     assert abs(np.mean(found)) < 3 * np.std(found) / 40**0.5
     assert np.std(found) < 0.02
 
@@ -139,26 +139,26 @@ def test_stability_is_cohens_kappa_over_all_pairs_of_rows(seed, kind):
         slow.near_pairs(units.tolist(), slow.touching(*shape, kind))
         for units, shape in ((one, (3, 4)), (other, (5, 4)))
     ]
-    found = stability([(one, Grid(3, 4, kind)), (other, Grid(5, 4, kind))])
+    found = code_agreement([(one, Grid(3, 4, kind)), (other, Grid(5, 4, kind))])
     assert found == pytest.approx(cohen_kappa_score(*near), abs=1e-9)
 
 
 def test_stability_of_several_maps_is_the_mean_over_pairs():
     grid, codes = Grid(3, 4), [whole_numbers(12, 50, seed=seed) for seed in seeds]
-    pairs = [stability([(codes[a], grid), (codes[b], grid)]) for a, b in ((0, 1), (0, 2), (1, 2))]
-    assert stability([(code, grid) for code in codes]) == pytest.approx(np.mean(pairs))
+    pairs = [code_agreement([(codes[a], grid), (codes[b], grid)]) for a, b in ((0, 1), (0, 2), (1, 2))]
+    assert code_agreement([(code, grid) for code in codes]) == pytest.approx(np.mean(pairs))
 
 
 def test_maps_on_which_all_rows_are_near_agree():
     units = torch.zeros(9, dtype=torch.int64)
-    assert stability([(units, Grid(1, 2)), (units, Grid(1, 2))]) == 1
+    assert code_agreement([(units, Grid(1, 2)), (units, Grid(1, 2))]) == 1
 
 
 @pytest.mark.parametrize("sizes", [[], [5], [5, 6]])
 def test_stability_needs_maps_of_the_same_rows(sizes):
     codes = [(torch.zeros(size, dtype=torch.int64), Grid(2, 2)) for size in sizes]
     with pytest.raises(ValueError, match=r"`codes` must be of two or more maps and the same samples; got \["):
-        stability(codes)
+        code_agreement(codes)
 
 
 def test_a_better_map_is_told_from_a_worse_one():
@@ -170,3 +170,12 @@ def test_a_better_map_is_told_from_a_worse_one():
         trust = trustworthiness(places, units, PLANE)
         assert (error <= 0.01) if broken == 0 else (error > broken)
         assert (trust > 0.95) if broken == 0 else (trust < 0.9)
+
+
+def test_stability_is_the_agreement_of_the_maps_codes():
+    rows = gaussian(400, 3).numpy()
+    maps = [SOM((4, 5), random_state=seed, init="sample").fit(rows) for seed in (0, 1)]
+    codes = [(torch.as_tensor(one.labels_), one.grid_) for one in maps]
+    assert stability(maps, rows) == code_agreement(codes)
+    assert 0.2 < stability(maps, rows) < 1
+    assert stability([maps[0], maps[0]], rows) == 1

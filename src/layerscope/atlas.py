@@ -11,6 +11,8 @@ from layerscope.layers import Layer
 from layerscope.progress import bar
 from layerscope.recording import Recording
 from layerscope.som import Grid, Map, initial_plane, smoothed_means, train
+from layerscope.som.fast import geometric, pays, solve_fast
+from layerscope.som.rows import held
 from layerscope.store import load_header, load_json, load_tensors, save_json, save_tensors
 from layerscope.types import Units, Vectors
 
@@ -97,8 +99,10 @@ def _fit(vectors: Vectors, grid: Grid, scaling: str, before: Units | None, seed:
     else:
         initial = smoothed_means(centred, before, grid, START_SMOOTHING)
         start = ALIGNED_RADIUS
-    radii = [start * (END_RADIUS / start) ** (epoch / (EPOCHS - 1)) for epoch in range(EPOCHS)]
-    solved = train(centred, grid, initial, radii)
+    if pays(len(centred), len(grid), centred.shape[1]):
+        solved = solve_fast(held(centred), grid, initial=initial, radius=(start, END_RADIUS), epochs=EPOCHS, seed=seed)
+    else:
+        solved = train(centred, grid, initial, geometric(start, END_RADIUS, EPOCHS))
     history = tuple(epoch.explained_variance for epoch in solved.history)
     return Map(grid, solved.prototypes, offset.float(), scale.float(), history)
 

@@ -14,9 +14,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from layerscope.progress import bar
-from layerscope.som.fast import SAMPLE, geometric, solve_fast
+from layerscope.som.fast import SAMPLE, geometric, pays, solve_fast
 from layerscope.som.grid import Grid
-from layerscope.som.quality import Quality, measure, topographic_product, trustworthiness
+from layerscope.som.quality import Quality, code_agreement, measure, topographic_product, trustworthiness
 from layerscope.som.rows import Rows, held, is_blocks, rows_of
 from layerscope.som.search import Search
 from layerscope.som.space import Space
@@ -27,10 +27,6 @@ from layerscope.types import Prototypes, Vectors
 
 END_RADIUS = 0.6
 """In grid steps; smaller explains more variance at the cost of neighbourhoods."""
-PLAIN = 5 * 10**8
-"""Multiplications below which an epoch of the plain rule takes some milliseconds, and savings would cost more."""
-FEWEST = 2000
-"""Rows below which there is nothing to draw samples from."""
 LONGEST = 8.0
 """Of a grid whose shape is chosen: how many times longer than wide, at most."""
 JUDGED = 2000
@@ -141,8 +137,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         grid = self._grid(rows, sample)
         initial = self._given(grid, rows.width)
         start, end = self._radii(grid)
-        quick = self.solver == "fast" and rows.count >= FEWEST
-        quick = quick and rows.count * len(grid) * rows.width > PLAIN
+        quick = self.solver == "fast" and pays(rows.count, len(grid), rows.width)
         dtype = getattr(torch, self.dtype)
         if self.metric == "cosine":
             space = Space.sphere(rows.width, dtype=dtype, device=sample.device)
@@ -463,6 +458,19 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if not bool(given.isfinite().all()):
             raise ValueError("`init` must hold finite numbers; got NaN or infinity.")
         return given.reshape(len(grid), width).to(torch.float64)
+
+
+def stability(maps: Sequence[SOM], X: Any) -> float:  # noqa: N803
+    """Whether maps, say of several seeds, agree on which rows are neighbours: 1 if they all do, 0 as by chance.
+
+    Args:
+        maps: two or more fitted maps; their grids may differ.
+        X: (n, d), rows.
+
+    Raises:
+        ValueError: if there are fewer than two maps.
+    """
+    return code_agreement([(torch.as_tensor(som.predict(X)), som.grid_) for som in maps])
 
 
 def _first(rows: Rows, grid: Grid, init: str, seed: int) -> Prototypes:

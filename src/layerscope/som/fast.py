@@ -24,6 +24,10 @@ from layerscope.som.train import Epoch, Solved, Tally, means, plane
 from layerscope.subspace import principal_axes
 from layerscope.types import Prototypes, Units, Vectors
 
+PLAIN = 5 * 10**8
+"""Multiplications below which an epoch of the plain rule takes some milliseconds, and savings would cost more."""
+FEWEST = 2000
+"""Rows below which there is nothing to draw samples from."""
 SAMPLE = 2560
 """Rows that the principal directions are found on."""
 AXES = (96, 256)
@@ -58,6 +62,11 @@ class _Coordinates(NamedTuple):
     """Of the rows' variance that lies along these directions."""
     tails: float
     """E|x|^4 / E^2|x|^2, 1 at least: how many times more rows a mean needs where few rows hold most of the variance."""
+
+
+def pays(count: int, units: int, width: int) -> bool:
+    """Whether the fast solver has anything to save on so many rows, units and features."""
+    return count >= FEWEST and count * units * width > PLAIN
 
 
 def solve_fast(

@@ -129,7 +129,7 @@ def topographic_product(prototypes: Prototypes, grid: Grid) -> float:
     return total / (count * (count - 1))
 
 
-def stability(codes: Sequence[tuple[Units, Grid]]) -> float:
+def code_agreement(codes: Sequence[tuple[Units, Grid]]) -> float:
     """Whether maps of the same samples agree on who is neighbour of whom: 1 if they all do, 0 as by chance.
 
     The mean over pairs of maps of Cohen's kappa on all pairs of samples, each of which is near (on one unit, or on
