@@ -1,9 +1,10 @@
 # make demo: environment, installation, the main job on the bundled network.
 # make test: the same environment, everything that checks.
+# make bench IMAGES=folder: other libraries beside ours (docs/benchmarks.md); about half an hour.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check bench clean
 
 demo: .venv/.complete
 	$(BIN)/layerscope demo --out runs/demo
@@ -11,6 +12,10 @@ demo: .venv/.complete
 test: .venv/.complete
 	scripts/check
 	$(BIN)/python -m pytest --cov --cov-report=term --durations=10
+
+bench: .venv/.complete
+	$(BIN)/python -m pip install --progress-bar=on --constraint constraints.txt --group bench
+	for part in speed exact cost disk; do $(BIN)/python benchmarks/som.py $$part --images $(IMAGES) || exit 1; done
 
 check: .venv/.complete
 	scripts/check

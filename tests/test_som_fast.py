@@ -152,7 +152,7 @@ def test_prototypes_are_the_means_of_the_rows_themselves(metric, shape, always_f
     assert counts.sum() == 3000
 
 
-@pytest.mark.parametrize("shape", [(10, 10), (24, 26)])
+@pytest.mark.parametrize("shape", [(4, 5), (10, 10), (24, 26)])
 def test_the_work_goes_from_coarse_to_fine_and_ends_with_all_rows(shape, always_fast):
     som = SOM(shape, epochs=20).fit(sheet(9000))
     radii = [epoch.radius for epoch in som.history_]
@@ -391,3 +391,41 @@ def test_heavy_tails_are_told_from_light_ones():
     heavy = fast._along(held(torch.cat([torch.eye(50), 100 * torch.eye(50)[:1]])), None, torch.ones(50), 1.0, 0)
     assert flat.tails == pytest.approx(1)
     assert heavy.tails == pytest.approx((50 + 1e8) / 51 / ((50 + 1e4) / 51) ** 2, rel=1e-5)
+
+
+def best_start(vectors, weights=None, share=1.0, seed=0, **options):
+    """Prototypes, and what the first epoch explained."""
+    place, history = torch.arange(len(vectors)), []
+    given = _Coordinates(vectors, weights, place, torch.ones(vectors.shape[1]), share, 1.0)
+    found = fast._best_start(
+        given, Grid(5, 6), [2.0, 1.0], 1.0, history, seed, **{"from_plane": True, "unit_length": False, **options}
+    )
+    return found, history[0].explained_variance
+
+
+def test_rows_that_weigh_nothing_do_not_judge():
+    vectors = torch.from_numpy(clusters(800, 5))
+    weights = torch.cat([torch.ones(600), torch.zeros(200)]).double()
+    replaced = torch.cat([vectors[:600], 30 + 0.1 * gaussian(200, 5)])
+    assert torch.equal(best_start(vectors, weights)[0], best_start(replaced, weights)[0])
+    assert not torch.equal(best_start(vectors)[0], best_start(replaced)[0])
+
+
+def test_what_coarse_maps_explain_is_a_share_of_the_whole():
+    vectors = torch.from_numpy(clusters(800, 5))
+    assert best_start(vectors, share=0.5)[1] == pytest.approx(best_start(vectors)[1] / 2)
+
+
+def test_coarse_maps_of_many_directions_explain_no_more_than_the_last(always_fast):
+    history = SOM((10, 10)).fit(gaussian(3000, 120)).history_
+    coarse = [epoch.explained_variance for epoch in history if epoch.rows < 3000]
+    assert 0.02 < max(coarse) < history[-1].explained_variance + 0.005
+
+
+def test_one_of_the_starts_is_the_plane_where_it_is_asked_for(monkeypatch):
+    monkeypatch.setattr(fast, "STARTS", 1)
+    vectors = torch.from_numpy(clusters(800, 5)) * torch.tensor([5.0, 3.0, 1.0, 0.3, 0.1])
+    one, other = (best_start(vectors, seed=seed)[0] for seed in (0, 1))
+    torch.testing.assert_close(one, other, atol=1e-3, rtol=0)
+    one, other = (best_start(vectors, seed=seed, from_plane=False)[0] for seed in (0, 1))
+    assert (one - other).abs().max() > 1

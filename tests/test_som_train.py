@@ -60,6 +60,12 @@ def test_units_without_samples_near_stay_where_they_were():
     assert found.prototypes.flatten().tolist() == [2.0, 50.0, 60.0]
 
 
+def test_samples_far_away_still_move_a_unit():
+    vectors, initial = torch.tensor([[1.0], [3.0]]), torch.tensor([[2.5], [50.0], [60.0]])
+    found = train(vectors, Grid(1, 3), initial, [0.3])
+    assert found.prototypes.flatten().tolist() == [2.0, 2.0, 2.0]
+
+
 def test_units_that_lose_their_samples_stay_where_the_last_epoch_put_them():
     vectors, initial = torch.tensor([[1.0], [3.0]]), torch.tensor([[2.0], [50.0]])
     found = train(vectors, Grid(1, 2), initial, [100.0, 0.05])

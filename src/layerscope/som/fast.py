@@ -246,7 +246,8 @@ def _best_start(
     if from_plane:
         prototypes[0] = plane(grid, *principal_axes([seen], 2, seed=seed)) + seen.mean(0)
     maps = torch.arange(STARTS, device=seen.device) * len(grid)
-    energy = float((seen.square().sum(1) if weights is None else seen.square().sum(1) * weights[:few]).sum())
+    squares = rows[:few].square().sum(1, dtype=torch.float64)  # in all directions, not those of coarse maps alone
+    energy = float((squares if weights is None else squares * weights[:few]).sum())
     for sigma in radii:
         units = _units_of_each(seen, prototypes)
         tally = Tally(STARTS * len(grid), seen.shape[1], like=seen)
