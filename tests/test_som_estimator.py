@@ -458,15 +458,15 @@ def test_the_same_numbers_give_the_same_map(kind):
 @pytest.mark.parametrize("scale", [1e30, 1e-30, 1.0])
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 def test_data_of_any_size_fit(solver, dtype, scale, metric, always_fast):
-    options = {"solver": solver, "dtype": dtype, "metric": metric}
-    plain, large = fitted(rows(400), **options), fitted(rows(400) * scale, **options)
+    small = rows(400).astype(dtype)
+    large = small * small.dtype.type(scale)
+    one, other = (fitted(data, solver=solver, dtype=dtype, metric=metric) for data in (small, large))
     factor = scale if metric == "euclidean" else 1
-    np.testing.assert_allclose(large.prototypes_ / factor, plain.prototypes_, atol=5e-2 if solver == "fast" else 1e-3)
-    assert large.score(rows(400) * scale) == pytest.approx(plain.score(rows(400)) * factor, rel=1e-2)
-    assert np.isfinite(large.transform(rows(400) * scale)).all()
-    assert large.quality(rows(400) * scale).explained_variance == pytest.approx(
-        plain.quality(rows(400)).explained_variance, abs=0.01
-    )
+    np.testing.assert_allclose(other.prototypes_ / factor, one.prototypes_, atol=5e-2 if solver == "fast" else 1e-3)
+    assert other.score(large) == pytest.approx(one.score(small) * factor, rel=1e-2)
+    assert np.isfinite(other.transform(large)).all()
+    variance = one.quality(small).explained_variance
+    assert other.quality(large).explained_variance == pytest.approx(variance, abs=0.01)
 
 
 @pytest.mark.parametrize("offset", [1e4, 1e6, -1e6])

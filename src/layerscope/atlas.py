@@ -11,7 +11,7 @@ from layerscope.layers import Layer
 from layerscope.progress import bar
 from layerscope.recording import Recording
 from layerscope.som import Grid, Map, initial_plane, smoothed_means, train
-from layerscope.som.fast import geometric, pays, solve_fast
+from layerscope.som.fast import SAMPLE, geometric, pays, solve_fast
 from layerscope.som.rows import held
 from layerscope.store import load_header, load_json, load_tensors, save_json, save_tensors
 from layerscope.types import Units, Vectors
@@ -100,7 +100,9 @@ def _fit(vectors: Vectors, grid: Grid, scaling: str, before: Units | None, seed:
         initial = smoothed_means(centred, before, grid, START_SMOOTHING)
         start = ALIGNED_RADIUS
     if pays(len(centred), len(grid), centred.shape[1]):
-        solved = solve_fast(held(centred), grid, initial=initial, radius=(start, END_RADIUS), epochs=EPOCHS, seed=seed)
+        rows, radius = held(centred), (start, END_RADIUS)
+        sample = rows.sample(SAMPLE, seed=seed)
+        solved = solve_fast(rows, sample, grid, initial=initial, radius=radius, epochs=EPOCHS, seed=seed)
     else:
         solved = train(centred, grid, initial, geometric(start, END_RADIUS, EPOCHS))
     history = tuple(epoch.explained_variance for epoch in solved.history)

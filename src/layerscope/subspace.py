@@ -27,7 +27,7 @@ def principal_axes(
     the same for every number of threads.
 
     Args:
-        blocks: the vectors, in blocks of rows; read once to find their mean, and once more in each iteration.
+        blocks: the vectors, in blocks of rows; read once to find their mean, once in each iteration, and once more.
         rank: how many directions.
         seed: of the random directions to start from.
         iterations: 5 for the directions themselves; 2 suffice for the subspace that they span.

@@ -28,7 +28,7 @@ def explained_variance_draws(vectors: Vectors, fitted: Map, units: Units, weight
 
 def broken_neighbours(units: Units, seconds: Units, grid: Grid) -> Flags:
     """Whether a sample's two best units fail to touch; their share is the topographic error (Kiviluoto 1996)."""
-    return ~grid.neighbours[units, seconds]
+    return ~grid.touch(units, seconds)
 
 
 def _errors(vectors: Vectors, fitted: Map, units: Units) -> PerSample:

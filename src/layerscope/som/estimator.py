@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from sklearn.utils import Tags, check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from layerscope.errors import CorruptFileError
 from layerscope.progress import bar
 from layerscope.som.fast import SAMPLE, geometric, pays, solve_fast
 from layerscope.som.grid import Grid
@@ -48,9 +51,9 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     go in and come out as arrays, tensors as tensors on their device. Rows need not be scaled; features with larger
     numbers weigh more, as in every distance.
 
-    Memory beyond the rows: `exact` holds some blocks of 1,024 rows and a few K x d tables; `fast` also 4 bytes per row
-    and direction that it compares distances along (16 to 256 of them, or d if fewer than 16 or if most are needed) and
-    24 bytes per row. With rows on disk that is all.
+    Memory beyond the rows: `exact` holds some blocks of 1,024 rows and a few K x d tables; `fast` also what
+    `layerscope.som.fast.solve_fast` says: mostly 4 bytes per row and direction that it compares distances along. With
+    rows on disk that is all. Blocks must come with the same rows in the same order each time.
 
     Args:
         shape: rows and columns of the grid, or `auto`: about 5 sqrt(n) units, the sides as the rows' two largest
@@ -61,12 +64,15 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         init: `pca`: the plane of the two leading principal directions; `sample`: rows drawn by chance; or an array
             (K, d) or (h, w, d). The fast solver also tries other starts on a coarse grid, unless given an array.
         solver: `exact`: the plain rule, every epoch on all rows. `fast`: the same map or a better one from a fraction
-            of the work (`layerscope.som.fast`); where an epoch of the plain rule costs next to nothing, it is that.
+            of the work (`layerscope.som.fast`); where an epoch of the plain rule costs next to nothing, and with
+            `sample_weight`, it is that.
         radius: the Gaussian's standard deviation in the first and last epoch, in grid steps; by default a quarter of
             the grid's longer side (1 at least) and 0.6. The end trades explained variance against topographic error.
-        epochs: in which the radius falls geometrically; the fast solver runs those with wide radii on coarser grids.
-        random_state: of what is drawn by chance: an integer gives the same map each time, for any number of threads.
-        device: where to compute; by default where the rows are.
+        epochs: in which the radius falls geometrically. The fast solver runs those with a radius up to 2.5 on the full
+            grid, and trains coarser grids before in place of the others.
+        random_state: of what is drawn by chance: an integer gives the same map each time, on a CPU for any number of
+            threads (a GPU adds in no fixed order).
+        device: where to compute; by default where the rows are; CPU or CUDA.
         dtype: what to compute in, `float32` or `float64`. Data of any size fit into float32: they are scaled.
         show_progress: whether to draw a progress bar.
 
@@ -137,18 +143,19 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         grid = self._grid(rows, sample)
         initial = self._given(grid, rows.width)
         start, end = self._radii(grid)
-        quick = self.solver == "fast" and pays(rows.count, len(grid), rows.width)
+        quick = self.solver == "fast" and rows.weights is None and pays(rows.count, len(grid), rows.width)
         dtype = getattr(torch, self.dtype)
         if self.metric == "cosine":
             space = Space.sphere(rows.width, dtype=dtype, device=sample.device)
         else:
-            space = Space.around(held(sample) if quick and rows.weights is None else rows, dtype=dtype)
+            space = Space.around(held(sample) if quick else rows, dtype=dtype)
         rows = rows.after(space.enter)
         initial = None if initial is None else space.enter(initial.to(sample.device))
         with bar("training a map", 4 if quick else int(self.epochs), show=bool(self.show_progress)) as progress:
             if quick:
                 solved = solve_fast(
                     rows,
+                    space.enter(sample),
                     grid,
                     initial=initial,
                     radius=(start, end),
@@ -172,7 +179,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return self
 
     def partial_fit(self, X: Any, y: object = None, sample_weight: Any = None) -> "SOM":  # noqa: N803, ARG002
-        """Let more rows move the map: they count as much as all rows before, and the radius stays at its end.
+        """Let more rows move the map: each counts as much as each row before, and the radius stays at its end.
 
         The first call is `fit` on its rows. Give it enough of them to shape the map: later rows move prototypes, but
         seldom unfold a map.
@@ -188,7 +195,10 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if not hasattr(self, "prototypes_"):
             return self.fit(X, sample_weight=sample_weight)
         rows, _ = self._rows(X, sample_weight, reset=False)
-        rows = rows.after(self._space.enter)
+        here = self._prototypes.device
+        if rows.weights is not None:
+            rows.weights = rows.weights.to(here)
+        rows = rows.after(lambda block: self._space.enter(block.to(here)))
         tally, _, _ = tallied(rows, self._prototypes)
         tally.include(self._sums, self._counts)
         prototypes = means(
@@ -197,6 +207,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._keep(prototypes, self.grid_, self._space)
         self._sums, self._counts = tally.sums, tally.counts
         self._unlabel(rows, None)
+        self._found_labels()
         return self
 
     def predict(self, X: Any) -> Any:  # noqa: N803
@@ -244,7 +255,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             neighbours: of trustworthiness, which is taken on up to 2,000 of the rows.
 
         Raises:
-            ValueError: if `X` can't be placed, or has fewer rows than twice `neighbours`.
+            ValueError: if `X` can't be placed, or `neighbours` is not less than half of its rows.
         """
         rows, _, _ = self._fitted_rows(X)
         fit = measure(rows, self._prototypes, self.grid_)
@@ -263,13 +274,18 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def labels_(self) -> Any:
         """(n,): the BMU of each row that the map was last given to learn from, as `predict` finds it.
 
-        Found when first asked for; until then the map keeps a reference to those rows.
+        After `fit` they are found when first asked for; until then the map keeps a reference to the rows.
 
         Raises:
-            RuntimeError: if the rows have been changed meanwhile.
+            AttributeError: if there is no map yet, or it was saved when the rows had been changed.
+            RuntimeError: if the rows have been changed meanwhile, as far as a sample of 2,560 of them tells.
         """
         if "prototypes_" not in vars(self):
             raise AttributeError("This SOM has no `labels_` yet; call `fit` first.")
+        if self._labels is None and self._unlabelled is None:
+            raise AttributeError(
+                "This SOM was saved after its rows had been changed, without `labels_`; call `predict`."
+            )
         labels = self._found_labels()
         return labels if self._tensors else labels.cpu().numpy()
 
@@ -281,19 +297,20 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             StorageError: if the file can't be written.
         """
         check_is_fitted(self)
-        labels = self._found_labels()
+        labels = self._labels_if_any()
         options = {name: value for name, value in self.get_params().items() if name != "init"}
         if not isinstance(options["random_state"], int | np.integer | None):
             raise ValueError("A SOM can be saved where `random_state` is an integer or None; got a generator.")
         options["device"] = None if options["device"] is None else str(options["device"])
-        tensors = {"prototypes": self._prototypes, "offset": self._space.offset, "labels": labels}
-        tensors |= {"sums": self._sums, "counts": self._counts}
+        tensors = {"prototypes": self._prototypes, "offset": self._space.offset}
+        tensors |= {"sums": self._sums, "counts": self._counts} | ({} if labels is None else {"labels": labels})
         if isinstance(self.init, str):
             options["init"] = self.init
         else:
             tensors["init"] = torch.as_tensor(self.init)
         header = {
             "schema": SCHEMA,
+            "kind": "som",
             "options": {name: _plain(value) for name, value in options.items()},
             "grid": asdict(self.grid_),
             "scale": self._space.scale,
@@ -313,6 +330,8 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             CorruptFileError: if it is not what was written.
         """
         header, tensors = load_header(Path(path)), load_tensors(Path(path))
+        if header.get("schema") != SCHEMA or header.get("kind") != "som":
+            raise CorruptFileError(f"'{path}' is no SOM that this version saved; fit and save it again.")
         options = header["options"]
         for pair in ("shape", "radius"):
             options[pair] = tuple(options[pair]) if isinstance(options[pair], list) else options[pair]
@@ -327,15 +346,16 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         som._keep(tensors["prototypes"], Grid(**header["grid"]), space)
         som._sums, som._counts = tensors["sums"], tensors["counts"]
         som._unlabel(None, None)
-        som._labels = tensors["labels"]
+        som._labels = tensors.get("labels")
         som.history_ = [Epoch(*epoch) for epoch in header["history"]]
         return som
 
     def __getstate__(self) -> dict[str, Any]:
-        """The whole state; labels are found first, so that no rows go with it."""
-        if "prototypes_" in vars(self):
-            self._found_labels()
-        return dict(super().__getstate__())
+        """The whole state; labels are found first where they can be, and no rows go with it."""
+        if "prototypes_" not in vars(self):
+            return dict(super().__getstate__())
+        labels = self._labels_if_any()
+        return dict(super().__getstate__()) | {"_unlabelled": None, "_known": None, "_labels": labels}
 
     def __sklearn_tags__(self) -> Tags:
         """What scikit-learn should know."""
@@ -365,6 +385,13 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             self._labels, self._unlabelled = torch.cat([search.best(block) for block in rows]), None
         return self._labels
 
+    def _labels_if_any(self) -> Tensor | None:
+        """The labels, unless the rows are gone or have been changed."""
+        if self._labels is None and self._unlabelled is not None:
+            with suppress(RuntimeError, OSError):
+                return self._found_labels()
+        return self._labels
+
     def _keep(self, prototypes: Prototypes, grid: Grid, space: Space) -> None:
         self._prototypes, self._space, self.grid_ = prototypes, space, grid
         outside = space.leave(prototypes)
@@ -388,7 +415,9 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 f"X has {rows.width} features, but SOM is expecting {self.n_features_in_} features as input."
             )
         if sample_weight is not None:
-            rows.weights = _weights(sample_weight, rows)
+            weights = _weights(sample_weight, rows)
+            device = self.device or (source.device if isinstance(source, Tensor) else "cpu")
+            rows.weights = weights.to(device)
         return rows, tensors
 
     def _fitted_rows(self, source: Any) -> tuple[Rows, bool, Any]:
@@ -409,11 +438,15 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if isinstance(self.epochs, bool) or not isinstance(self.epochs, int | np.integer) or self.epochs < 1:
             raise ValueError(f"`epochs` must be an integer of at least 1; got {self.epochs!r}.")
         if self.radius is not None:
-            pair = tuple(self.radius) if isinstance(self.radius, Sequence) else ()
-            if len(pair) != 2 or not all(isinstance(one, int | float) and 0 < one < math.inf for one in pair):
+            pair = tuple(self.radius) if isinstance(self.radius, Sequence | np.ndarray) else ()
+            if (
+                len(pair) != 2
+                or not all(isinstance(one, Real) and 0 < float(one) < math.inf for one in pair)
+                or pair[0] < pair[1]
+            ):
                 raise ValueError(
-                    f"`radius` must be the first and last radius, two numbers above 0 such as (5.0, 0.6); got "
-                    f"{self.radius!r}."
+                    f"`radius` must be the first and last radius, two numbers above 0 and the last not the larger, such "
+                    f"as (5.0, 0.6); got {self.radius!r}."
                 )
 
     def _radii(self, grid: Grid) -> tuple[float, float]:
@@ -438,7 +471,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         space = Space.around(held(sample) if rows.weights is None else rows, dtype=torch.float64)
         around = (held(sample) if rows.weights is None else rows).after(space.enter)
         _, deviations = principal_axes(around.evenly(torch.zeros_like(space.offset, dtype=torch.float64)), 2)
-        narrow = float(deviations[1] / deviations[0]) if len(deviations) > 1 and deviations[0] > 0 else 1.0
+        narrow = float(deviations[1] / deviations[0]) if len(deviations) > 1 and deviations[0] > 0 else 0.0
         longer = min(LONGEST, 1 / narrow) if narrow > 0 else LONGEST
         high = max(1, round((units / longer) ** 0.5))
         if self.grid == "hexagonal" and self.topology == "toroidal":
@@ -449,7 +482,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """The prototypes given as `init`, if any."""
         if isinstance(self.init, str):
             return None
-        given = torch.as_tensor(self.init)
+        given = torch.as_tensor(self.init).detach()
         if tuple(given.shape) not in ((len(grid), width), (grid.rows, grid.columns, width)):
             raise ValueError(
                 f"`init` must have shape ({len(grid)}, {width}) or ({grid.rows}, {grid.columns}, {width}), one "
@@ -477,17 +510,20 @@ def _first(rows: Rows, grid: Grid, init: str, seed: int) -> Prototypes:
     """Prototypes for the plain rule to start from."""
     if init == "sample":
         drawn = rows.sample(len(grid), seed=seed)
-        return drawn[torch.arange(len(grid)) % len(drawn)]
+        drawn = drawn[torch.randperm(len(drawn), generator=torch.Generator().manual_seed(seed)).to(drawn.device)]
+        return drawn[torch.arange(len(grid), device=drawn.device) % len(drawn)]
     mean = rows.moments()[0].to(rows.dtype)
     axes, deviations = principal_axes(rows.evenly(mean), 2, seed=seed, centre=False)
     return plane(grid, axes, deviations) + mean
 
 
 def _weights(given: Any, rows: Rows) -> Tensor:
-    """Sample weights, brought to a mean of one."""
+    """Sample weights that can be used."""
     if rows.count is None:
         raise ValueError("`sample_weight` goes with rows in one array; got an iterable of blocks.")
-    weights = given.double() if isinstance(given, Tensor) else torch.from_numpy(np.array(given, dtype=np.float64))
+    weights = (
+        given.detach().double() if isinstance(given, Tensor) else torch.from_numpy(np.array(given, dtype=np.float64))
+    )
     if tuple(weights.shape) != (rows.count,):
         raise ValueError(f"`sample_weight` must have shape ({rows.count},), one per row; got {tuple(weights.shape)}.")
     if not bool(weights.isfinite().all()) or bool((weights < 0).any()):

@@ -38,6 +38,8 @@ COARSE_UNITS = 128
 """Units of the coarsest grid, at most."""
 COARSE_ROWS = 4096
 COARSE_AXES = 16
+MOST_COARSE_ROWS, MOST_TAILS = 32_768, 64.0
+"""However heavy the tails."""
 STARTS = 16
 COARSE_EPOCHS, MIDDLE_EPOCHS = 8, 6
 JUDGED = 0.8
@@ -46,7 +48,7 @@ LEVEL_END, LEVEL_START = 1.25, 2.5
 """Radii in steps of a level's own grid; the end of one is the start of the next, twice as fine."""
 NUMBERS_A_UNIT = 1600
 """Numbers (rows times directions) per unit and squared radius that an epoch before the last two takes."""
-RESAMPLED = 0.5
+RESAMPLED, RESAMPLED_AT_ONCE = 0.5, 1024
 """Radius of the averages that carry prototypes to a finer grid, in steps of the coarse one."""
 
 
@@ -54,7 +56,6 @@ class _Coordinates(NamedTuple):
     """All rows along few directions, in random order."""
 
     vectors: Vectors
-    weights: Float[Tensor, " n"] | None
     place: Tensor
     """(n,): where each row stands."""
     deviations: Float[Tensor, " r"]
@@ -62,6 +63,8 @@ class _Coordinates(NamedTuple):
     """Of the rows' variance that lies along these directions."""
     tails: float
     """E|x|^4 / E^2|x|^2, 1 at least: how many times more rows a mean needs where few rows hold most of the variance."""
+    sums: list[float]
+    """Of each block, to tell whether the same rows come again."""
 
 
 def pays(count: int, units: int, width: int) -> bool:
@@ -71,6 +74,7 @@ def pays(count: int, units: int, width: int) -> bool:
 
 def solve_fast(
     rows: Rows,
+    sample: Vectors,
     grid: Grid,
     *,
     initial: Prototypes | None,
@@ -83,12 +87,13 @@ def solve_fast(
 ) -> Solved:
     """Train a map coarse to fine.
 
-    Holds 4 bytes per row and direction (at most 256 directions), 24 bytes per row, and a few blocks of rows. Reads the
-    rows once to find the directions (only a sample where rows can be had by their numbers), once for the coordinates,
-    and once for the final means.
+    Holds the rows' coordinates (4 bytes per row and direction; all features where they are 128 or fewer, else 16 to
+    256 directions, or all where those don't suffice), about 40 bytes per row, and some blocks of rows. Reads the rows
+    twice, once for the coordinates and once for the final means, and they must come in the same order.
 
     Args:
-        rows: centred, of variance about one per row in all.
+        rows: centred, of variance about one per row in all; without weights.
+        sample: some of them.
         grid: the lattice.
         initial: (K, d), where to start; then there is no coarse grid. None: coarse maps are started from rows drawn by
             chance, and the best of them is taken.
@@ -98,8 +103,11 @@ def solve_fast(
         from_plane: whether one of the coarse maps starts on the principal plane.
         unit_length: bring prototypes to length one after each epoch (for cosine).
         advance: called after each piece of work; there are four.
+
+    Raises:
+        ValueError: if the rows are others, or in another order, at the second reading.
     """
-    axes, deviations, share = _directions(rows.sample(SAMPLE, seed=seed), len(grid), seed, centre=not unit_length)
+    axes, deviations, share = _directions(sample, len(grid), seed, centre=not unit_length)
     advance()
     coordinates = _along(rows, axes, deviations, share, seed)
     advance()
@@ -108,7 +116,7 @@ def solve_fast(
     history: list[Epoch] = []
     if initial is None:
         prototypes = _from_coarse(
-            coordinates, grid, start, history, seed, from_plane=from_plane, unit_length=unit_length
+            coordinates, grid, radius, history, seed, from_plane=from_plane, unit_length=unit_length
         )
         radii = [sigma for sigma in radii if sigma <= LEVEL_START] or [end]
     else:
@@ -118,14 +126,18 @@ def solve_fast(
         _, tally = _assigned(coordinates, many, prototypes, grid, sigma, history)
         prototypes = means(tally, grid, sigma, prototypes, unit_length=unit_length)
     units, _ = _assigned(coordinates, len(coordinates.vectors), prototypes, grid, end, history)
-    units = units[coordinates.place]
+    units, sums = units[coordinates.place], coordinates.sums
     del coordinates
     advance()
     tally, start_row = Tally(len(grid), rows.width, like=prototypes), 0
-    for block, weights in rows.weighted():
-        tally.add(block, units[start_row : start_row + len(block)], weights)
+    for number, block in enumerate(rows):
+        if number >= len(sums) or _sum(block) != sums[number]:
+            raise other_rows()
+        tally.add(block, units[start_row : start_row + len(block)])
         start_row += len(block)
-    former = prototypes if axes is None else prototypes @ axes
+    if start_row < len(units):
+        raise other_rows()
+    former = prototypes if axes is None else product(prototypes, axes)
     full = means(tally, grid, end, former, unit_length=unit_length)
     advance()
     return Solved(full, tuple(history), tally)
@@ -180,22 +192,38 @@ def _along(rows: Rows, axes: Tensor | None, deviations: Float[Tensor, " r"], sha
     order = torch.randperm(rows.count, generator=torch.Generator().manual_seed(seed))
     place = torch.empty_like(order)
     place[order] = torch.arange(rows.count)
-    vectors = deviations.new_empty(rows.count, len(deviations))
-    start = 0
+    vectors, sums, start = deviations.new_empty(rows.count, len(deviations)), [], 0
     for block in rows:
         here = place[start : start + len(block)].to(vectors.device)
+        if len(here) < len(block):
+            raise other_rows()
         vectors.index_copy_(0, here, block if axes is None else product(block, axes.T))
+        sums.append(_sum(block))
         start += len(block)
-    weights = None if rows.weights is None else rows.weights[order.to(rows.weights.device)]
-    squares = torch.linalg.vector_norm(vectors, dim=1).double().square()
-    tails = float((squares.square().mean() / squares.mean().square().clamp_min(1e-300)).clamp_min(1))
-    return _Coordinates(vectors, weights, place.to(vectors.device), deviations, share, tails)
+    if start < rows.count:
+        raise other_rows()
+    squares = torch.linalg.vector_norm(vectors, dim=1).square_()
+    middle = float(squares.mean(dtype=torch.float64))
+    tails = float(squares.square_().mean(dtype=torch.float64)) / max(middle, 1e-150) ** 2
+    return _Coordinates(vectors, place.to(vectors.device), deviations, share, min(max(tails, 1.0), MOST_TAILS), sums)
+
+
+def other_rows() -> ValueError:
+    """The error of blocks that change from one reading to the next."""
+    return ValueError(
+        "`X` gave other rows, or the same in another order, when it was read again; fitting needs the same each time. "
+        "Switch shuffling and random transforms off."
+    )
+
+
+def _sum(block: Vectors) -> float:
+    return float(block.sum(dtype=torch.float64))
 
 
 def _from_coarse(
     coordinates: _Coordinates,
     grid: Grid,
-    start: float,
+    radius: tuple[float, float],
     history: list[Epoch],
     seed: int,
     *,
@@ -209,13 +237,16 @@ def _from_coarse(
     coarse, *finer = reversed(levels)
     finer = finer[:-1]
     scale = _steps(grid, coarse)
-    radii = geometric(max(start / scale, JUDGED), JUDGED, COARSE_EPOCHS)
+    start, end = radius
+    last = max(JUDGED, end / scale)
+    radii = geometric(max(start / scale, last), last, COARSE_EPOCHS)
     prototypes = _best_start(
         coordinates, coarse, radii, scale, history, seed, from_plane=from_plane, unit_length=unit_length
     )
     for level in finer:
         prototypes, coarse, scale = _resampled(prototypes, coarse, level), level, _steps(grid, level)
-        for sigma in geometric(LEVEL_START, LEVEL_END, MIDDLE_EPOCHS):
+        first, last = max(LEVEL_START, end / scale), max(LEVEL_END, end / scale)
+        for sigma in geometric(first, last, MIDDLE_EPOCHS):
             many = _rows_needed(coordinates, level, sigma)
             _, tally = _assigned(coordinates, many, prototypes, level, sigma * scale, history)
             prototypes = means(tally, level, sigma, prototypes, unit_length=unit_length)
@@ -235,44 +266,37 @@ def _best_start(
 ) -> Prototypes:
     """Of many coarse maps, trained together, the one that leaves the least of unseen rows unexplained."""
     n, width = coordinates.vectors.shape
-    few = int(min(coordinates.tails * COARSE_ROWS, n // 2))
+    few = int(min(coordinates.tails * COARSE_ROWS, MOST_COARSE_ROWS, n // 2))
     rows = coordinates.vectors[: 2 * few]
     axes, _ = principal_axes([rows[:few]], COARSE_AXES, seed=seed, iterations=2, centre=not unit_length)
-    seen, unseen = product(rows, axes.T).split(few)
-    weights = coordinates.weights
+    seen, unseen = product(rows, axes.T).split([few, len(rows) - few])
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(few, (STARTS, len(grid)), generator=generator)
     prototypes = seen[drawn.to(seen.device)]  # (starts, K, leading)
     if from_plane:
         prototypes[0] = plane(grid, *principal_axes([seen], 2, seed=seed)) + seen.mean(0)
     maps = torch.arange(STARTS, device=seen.device) * len(grid)
-    squares = rows[:few].square().sum(1, dtype=torch.float64)  # in all directions, not those of coarse maps alone
-    energy = float((squares if weights is None else squares * weights[:few]).sum())
+    energy, middle = _spread(rows[:few])  # in all directions, not those of coarse maps alone
     for sigma in radii:
         units = _units_of_each(seen, prototypes)
         tally = Tally(STARTS * len(grid), seen.shape[1], like=seen)
         for index in range(STARTS):
-            tally.add(seen, units[:, index] + maps[index], None if weights is None else weights[:few])
+            tally.add(seen, units[:, index] + maps[index])
         both = torch.cat([tally.sums, tally.counts[:, None]], 1).unflatten(0, (STARTS, -1))
         smooth = grid.smooth(both.transpose(0, 1).flatten(1), sigma).unflatten(1, (STARTS, -1)).transpose(0, 1)
         found = smooth[..., :-1] / smooth[..., -1:].clamp_min(1e-300)
         if unit_length:
             found = found / found.norm(dim=2, keepdim=True).clamp_min(1e-300)
-        explained = -tally.error(prototypes.flatten(0, 1)) / energy / STARTS if energy > 0 else 0.0
+        explained = 1 - (energy + tally.error(prototypes.flatten(0, 1)) / STARTS) / middle if middle > 0 else 0.0
         history.append(Epoch(sigma * scale, len(grid), few, explained * coordinates.share))
         prototypes = torch.where(smooth[..., -1:] > 1e-12, found, prototypes.double()).to(seen.dtype)
     units = _units_of_each(unseen, prototypes)
     missed = torch.stack([(unseen - one[own]).square().sum(1) for one, own in zip(prototypes, units.T, strict=True)])
-    missed = missed if weights is None else missed * weights[few : 2 * few]
     best = int(missed.double().sum(1).argmin())
     # the winner's units say where its prototypes stand in the directions that the coarse maps left out
     tally = Tally(len(grid), width, like=seen)
-    tally.add(
-        coordinates.vectors[:few],
-        _units_of_each(seen, prototypes[best : best + 1])[:, 0],
-        None if weights is None else weights[:few],
-    )
-    return means(tally, grid, LEVEL_END, prototypes[best] @ axes, unit_length=unit_length)
+    tally.add(coordinates.vectors[:few], _units_of_each(seen, prototypes[best : best + 1])[:, 0])
+    return means(tally, grid, max(LEVEL_END, radii[-1]), product(prototypes[best], axes), unit_length=unit_length)
 
 
 def _units_of_each(vectors: Vectors, prototypes: Float[Tensor, "m k r"]) -> Tensor:
@@ -295,14 +319,18 @@ def _assigned(
 ) -> tuple[Units, Tally]:
     """The first `many` rows' units, and their sums and counts; `radius`, of the epoch, in steps of the full grid."""
     vectors = coordinates.vectors[:many]
-    weights = None if coordinates.weights is None else coordinates.weights[:many]
     units, tally = Search(prototypes).best(vectors), Tally(len(grid), vectors.shape[1], like=vectors)
-    tally.add(vectors, units, weights)
-    squares = torch.linalg.vector_norm(vectors, dim=1).double().square()
-    energy = float((squares if weights is None else squares * weights).sum())
-    explained = -tally.error(prototypes) / energy * coordinates.share if energy > 0 else 0.0
-    history.append(Epoch(radius, len(grid), many, explained))
+    tally.add(vectors, units)
+    energy, spread = _spread(vectors)
+    explained = 1 - (energy + tally.error(prototypes)) / spread if spread > 0 else 0.0
+    history.append(Epoch(radius, len(grid), many, explained * coordinates.share))
     return units, tally
+
+
+def _spread(vectors: Vectors) -> tuple[float, float]:
+    """The sums of squared distances from 0, and from the mean."""
+    energy = float(torch.linalg.vector_norm(vectors, dim=1).square_().sum(dtype=torch.float64))
+    return energy, energy - len(vectors) * float(vectors.mean(0, dtype=torch.float64).square().sum())
 
 
 def _rows_needed(coordinates: _Coordinates, grid: Grid, radius: float) -> int:
@@ -327,7 +355,7 @@ def _halved(grid: Grid) -> Grid | None:
 
 def _steps(grid: Grid, coarse: Grid) -> float:
     """How many steps of `grid` one of `coarse` is."""
-    return (len(grid) / len(coarse)) ** 0.5
+    return max(grid.rows / coarse.rows, grid.columns / coarse.columns)
 
 
 def _resampled(prototypes: Prototypes, coarse: Grid, fine: Grid) -> Float[Tensor, "fine d"]:
@@ -339,6 +367,8 @@ def _resampled(prototypes: Prototypes, coarse: Grid, fine: Grid) -> Float[Tensor
         )
     else:
         stretch = coarse.positions.amax(0) / ends
-    apart = coarse.distances_between(places * stretch, coarse.positions)
-    weight = torch.exp(-apart.square() / (2 * RESAMPLED**2))
-    return (weight / weight.sum(1, keepdim=True)).to(prototypes) @ prototypes
+    found = []
+    for some in (places * stretch).split(RESAMPLED_AT_ONCE):
+        weight = torch.exp(-coarse.distances_between(some, coarse.positions).square() / (2 * RESAMPLED**2))
+        found.append(product((weight / weight.sum(1, keepdim=True)).to(prototypes), prototypes))
+    return torch.cat(found)

@@ -97,11 +97,13 @@ class Grid:
         down = self._gaussian((row[:, None] - row).abs() * self.row_height, self.rows * self.row_height, radius)
         column = torch.arange(self.columns, dtype=values.dtype, device=values.device)
         parities = 2 if self.kind == "hexagonal" and self.rows > 1 else 1
+        apart = (column[:, None] - column).to(values.dtype)
         smoothed = torch.empty_like(values)
         for parity in range(parities):
-            shift = (parity - row % parities) / 2
-            across = (column[:, None] - column + shift[:, None, None]).abs()
-            along = torch.matmul(self._gaussian(across, self.columns, radius), values)
+            along = torch.empty_like(values)
+            for other in range(parities):
+                across = self._gaussian((apart + (parity - other) / 2).abs(), self.columns, radius)
+                along[other::parities] = torch.matmul(across, values[other::parities])
             smoothed[parity::parities] = (down[parity::parities] @ along.reshape(self.rows, -1)).reshape(
                 -1, self.columns, values.shape[2]
             )

@@ -4,7 +4,7 @@ Units are drawn as the cells of the grid, squares or hexagons, row 0 on top. A t
 on at the right, its top at the bottom.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import matplotlib as mpl
@@ -83,7 +83,7 @@ def class_map(
     X: Any,  # noqa: N803
     labels: Any,
     *,
-    names: Sequence[str] = (),
+    names: Iterable[str] = (),
     pies: bool = False,
     axes: Axes | None = None,
 ) -> Axes:
@@ -101,11 +101,13 @@ def class_map(
     Raises:
         ValueError: if labels and rows differ in number, or a label is negative or no whole number.
     """
-    units, classes = _numpy(som.predict(X)), _numpy(labels)
+    units, classes, names = _numpy(som.predict(X)), _numpy(labels), [str(name) for name in names]
     if classes.shape != units.shape:
         raise ValueError(f"`labels` must have shape {units.shape}, one per row of `X`; got {classes.shape}.")
     if classes.dtype.kind not in "iub" or classes.min() < 0:
         raise ValueError("`labels` must be whole numbers from 0; encode classes, e.g. with numpy.unique.")
+    if names and len(names) <= classes.max():
+        raise ValueError(f"`names` must name every class, 0 ... {classes.max()}; got {len(names)} names.")
     counts = np.zeros((len(som.grid_), max(int(classes.max()) + 1, len(names))))
     np.add.at(counts, (units, classes.astype(int)), 1)
     colours = palette(counts.shape[1])

@@ -72,7 +72,8 @@ def trustworthiness(vectors: Vectors, units: Units, grid: Grid, *, neighbours: i
 
     1 - 2 / (n k (2n - 3k - 1)) * sum over samples i and their k nearest j on the map of max(0, rank(i, j) - k), where
     rank counts from i's nearest vector on. On a map many samples stand at the same distance; the value is the mean
-    over all ways to choose among them. Costs n^2 log n; n x n distances never exist at once.
+    over all ways to choose among them. Equal vectors rank in the order given. Costs n^2 log n; n x n distances never
+    exist at once.
 
     Args:
         vectors: (n, d).

@@ -1,5 +1,6 @@
 """What a map is fitted on: rows that are read again and again, block by block, from memory or from anywhere else."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -67,25 +68,29 @@ class Rows:
         return Rows(scaled, self.width, self.count)
 
     def moments(self) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
-        """Each feature's weighted mean and variance, in float64, around the first row so that a large mean costs none.
+        """Each feature's weighted mean and standard deviation, in float64.
+
+        Taken around the first row and in units of the first block's size, so that neither a large mean nor numbers of
+        any size cost precision.
 
         Raises:
             ValueError: if there is no row.
         """
         first: Tensor | None = None
-        weight, total, squares = 0.0, torch.zeros(()), torch.zeros(())
+        weight, unit, total, squares = 0.0, 1.0, torch.zeros(()), torch.zeros(())
         for block, weights in self.weighted():
-            own = torch.ones(len(block), device=block.device) if weights is None else weights
+            own = block.new_ones(len(block), dtype=torch.float64) if weights is None else weights.double()
             if first is None:
                 first = block[0].double()
                 total, squares = torch.zeros_like(first), torch.zeros_like(first)
-            around = block.double() - first
-            total, squares = total + own.double() @ around, squares + own.double() @ around.square()
+                unit = power_of_two(float((block.double() - first).abs().max()))
+            around = (block.double() - first) / unit
+            total, squares = total + own @ around, squares + own @ around.square()
             weight += float(own.sum())
         if first is None:
             raise no_rows()
         mean = total / weight
-        return first + mean, (squares / weight - mean.square()).clamp_min(0)
+        return first + mean * unit, (squares / weight - mean.square()).clamp_min(0).sqrt() * unit
 
     def weighted(self) -> Iterator[tuple[Vectors, Float[Tensor, " b"] | None]]:
         """Each block with its rows' weights, if they have any."""
@@ -103,6 +108,9 @@ class Rows:
         generator = torch.Generator().manual_seed(seed)
         if self._take is not None and self.count is not None:
             rows = self._take(torch.randperm(self.count, generator=generator)[:size].sort().values)
+            if not bool(rows.isfinite().all()):
+                for _ in self:  # names the row that can't be placed
+                    pass
             return rows if self._step is None else self._step(rows)
         kept, keys, count = None, torch.empty(0), 0
         for block in self:
@@ -121,17 +129,23 @@ class Rows:
         return kept
 
 
+def power_of_two(size: float) -> float:
+    """The power of two nearest to a size; 1 for 0."""
+    return 2.0 ** round(math.log2(size)) if size > 0 else 1.0
+
+
 def no_rows() -> ValueError:
     """The error of data without a row."""
-    return ValueError("`X` has 0 samples (rows); a map needs at least 2.")
+    return ValueError("`X` has 0 samples (rows); at least one is needed, and 2 to train a map.")
 
 
 def rows_of(source: Any, device: torch.device | str | None = None) -> Rows:
     """Rows to fit a map on.
 
     Args:
-        source: a tensor or a numpy array (a memmap too) of shape (n, d); or an iterable that yields such blocks, anew
-            each time that it is iterated: a list, a data set of shards, an object with `__iter__`.
+        source: a tensor or a numpy array (a memmap too) of shape (n, d); or an iterable that yields such blocks, the
+            same rows in the same order each time that it is iterated: a list, a data set of shards, an object with
+            `__iter__`.
         device: where to compute; by default where a tensor is, or the CPU.
 
     Raises:
@@ -147,7 +161,7 @@ def rows_of(source: Any, device: torch.device | str | None = None) -> Rows:
             lambda: _checked(_split(source), device),
             source.shape[1],
             len(source),
-            take=lambda numbers: next(_checked(iter([_taken(source, numbers)]), device)),
+            take=lambda numbers: next(_moved(iter([_taken(source, numbers)]), device)),
         )
     if isinstance(source, Iterator):
         raise TypeError(
@@ -182,7 +196,13 @@ def floating(block: Any) -> Vectors:
 
 def held(vectors: Vectors, weights: Float[Tensor, " n"] | None = None) -> Rows:
     """Rows of a tensor that needs no check."""
-    return Rows(lambda: iter(vectors.split(BLOCK)), vectors.shape[1], len(vectors), weights)
+    return Rows(
+        lambda: iter(vectors.split(BLOCK)),
+        vectors.shape[1],
+        len(vectors),
+        weights,
+        take=lambda numbers: vectors[numbers.to(vectors.device)],
+    )
 
 
 def _taken(source: Any, numbers: Tensor) -> Any:
@@ -195,8 +215,9 @@ def _split(source: Any) -> Iterator[Any]:
 
 
 def _blocks(source: Iterable[Any], width: int) -> Iterator[Any]:
-    for number, block in enumerate(source):
-        if getattr(block, "ndim", None) != 2:
+    for number, given in enumerate(source):
+        block = given if isinstance(given, Tensor) or not hasattr(given, "__array__") else np.asarray(given)
+        if getattr(block, "ndim", None) != 2 or hasattr(block, "toarray"):
             raise TypeError(f"Block {number} of `X` must be a tensor or an array of shape (rows, {width}).")
         if block.shape[1] != width:
             raise ValueError(f"Block {number} of `X` has {block.shape[1]} features; the first has {width}.")
@@ -205,13 +226,16 @@ def _blocks(source: Iterable[Any], width: int) -> Iterator[Any]:
 
 def _checked(blocks: Iterator[Any], device: torch.device | str | None) -> Iterator[Vectors]:
     start = 0
-    for raw in blocks:
-        block = floating(raw)
-        if device is not None:
-            block = block.to(device)
+    for block in _moved(blocks, device):
         check_finite(block, start)
         start += len(block)
         yield block
+
+
+def _moved(blocks: Iterator[Any], device: torch.device | str | None) -> Iterator[Vectors]:
+    for raw in blocks:
+        block = floating(raw)
+        yield block if device is None else block.to(device)
 
 
 def check_finite(block: Vectors, start: int = 0) -> None:

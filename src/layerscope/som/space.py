@@ -1,13 +1,12 @@
 """The space a map is trained in: centred, of about unit size, or on the unit sphere for cosine."""
 
-import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from layerscope.som.rows import Rows
+from layerscope.som.rows import Rows, power_of_two
 from layerscope.types import PerSample, Prototypes, Vectors
 
 
@@ -27,10 +26,10 @@ class Space:
     @classmethod
     def around(cls, rows: Rows, *, dtype: torch.dtype) -> "Space":
         """The space of these rows: their weighted mean in the middle."""
-        mean, variances = rows.moments()
-        spread = float(variances.sum()) ** 0.5
-        exponent = round(math.log2(spread)) if spread > 0 else 0
-        return cls(mean.to(rows.dtype), 2.0**exponent, unit_length=False, dtype=dtype)
+        mean, deviations = rows.moments()
+        largest = power_of_two(float(deviations.max()))
+        spread = float((deviations / largest).norm()) * largest
+        return cls(mean.to(rows.dtype), power_of_two(spread), unit_length=False, dtype=dtype)
 
     @classmethod
     def sphere(cls, width: int, *, dtype: torch.dtype, device: torch.device) -> "Space":

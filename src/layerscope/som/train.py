@@ -45,7 +45,7 @@ class Map:
     scale: Float[Tensor, " d"]
     """Each feature's divisor: ones, or standard deviations."""
     history: tuple[float, ...]
-    """Explained variance on the fitted vectors before each epoch."""
+    """Explained variance before each epoch, on the vectors that it took: all, or with many of them a sample."""
 
     def best(self, vectors: Vectors) -> Best:
         """The two best matching units of each vector, and the distance to the first."""
@@ -75,12 +75,16 @@ class Tally:
 
     def add(self, block: Vectors, units: Units, weights: Float[Tensor, " n"] | None = None) -> None:
         """Count a block's rows in."""
-        rows = block if weights is None else block * weights.to(block.dtype)[:, None]
-        self._partial.index_add_(0, units, rows)
         self.counts += torch.bincount(units, weights, minlength=len(self.counts))
-        self._pending += len(block)
-        if self._pending >= ROWS_A_UNIT * len(self.counts):
-            self._flush()
+        height = max(BLOCK, ROWS_A_UNIT * len(self.counts))
+        for start in range(0, len(block), height):
+            rows = block[start : start + height]
+            if weights is not None:
+                rows = rows * weights[start : start + height].to(rows.dtype)[:, None]
+            self._partial.index_add_(0, units[start : start + height], rows)
+            self._pending += len(rows)
+            if self._pending >= height:
+                self._flush()
 
     def include(self, sums: Float[Tensor, "k d"], counts: Float[Tensor, " k"]) -> None:
         """Count in what another tally holds."""
@@ -148,7 +152,8 @@ def train(
     prototypes, history = initial, []
     for radius in radii:
         tally, energy, count = tallied(rows, prototypes)
-        explained = -tally.error(prototypes) / energy if energy > 0 else 0.0
+        spread = energy - float(tally.sums.sum(0).square().sum() / tally.counts.sum())
+        explained = 1 - (energy + tally.error(prototypes)) / spread if spread > 1e-12 * energy else 0.0
         history.append(Epoch(radius, len(grid), count, explained))
         prototypes = means(tally, grid, radius, prototypes, unit_length=unit_length)
         advance()
@@ -171,7 +176,7 @@ def means(tally: Tally, grid: Grid, radius: float, former: Prototypes, *, unit_l
     """The neighbourhood-weighted means; units whose whole neighbourhood is empty stay where they were."""
     smooth = grid.smooth(torch.cat([tally.sums, tally.counts[:, None]], 1), radius)
     weight = smooth[:, -1:]
-    found = torch.where(weight > 1e-12, smooth[:, :-1] / weight.clamp_min(1e-300), former.double())
+    found = torch.where(weight > 1e-12 * tally.counts.max(), smooth[:, :-1] / weight.clamp_min(1e-300), former.double())
     if unit_length:
         found = found / found.norm(dim=1, keepdim=True).clamp_min(1e-300)
     return found.to(former.dtype)
