@@ -21,6 +21,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from layerscope.errors import CorruptFileError, StorageError
 from layerscope.som import SOM, Grid, estimator, fast, measure, topographic_product, trustworthiness
+from layerscope.store import save_tensors
 
 OPTIONS = {
     "planar": {},
@@ -147,7 +148,7 @@ def test_weights_count_toward_the_units():
         ([4, 1, 0.1], {}, (4, 12)),
         ([1e6, 1, 0], {}, (2, 25)),
         ([1, 0, 0], {}, (2, 25)),
-        ([0, 0, 0], {}, (7, 7)),
+        ([0, 0, 0], {}, (2, 25)),
         ([1, 1, 0], {"grid": "hexagonal", "topology": "toroidal"}, (8, 6)),
         ([4, 1, 0], {"grid": "hexagonal", "topology": "planar"}, (4, 12)),
     ],
@@ -162,7 +163,8 @@ def test_a_grid_is_chosen_as_the_rows_lie(deviations, options, expected, weighte
 
 
 def test_one_column_gets_a_grid():
-    assert len(SOM(epochs=1).fit(rows(100, 1)).grid_) == 49
+    grid = SOM(epochs=1).fit(rows(100, 1)).grid_
+    assert (grid.rows, grid.columns) == (2, 25)
 
 
 def test_partial_fit_goes_on_with_all_rows_so_far():
@@ -335,7 +337,7 @@ BAD_ROWS = [
     (np.array([[0.0, np.nan], [0, 1]]), ValueError, r"Input `X` contains NaN: row 0, column 1"),
     (torch.tensor([[0.0, 1], [torch.inf, 1]]), ValueError, r"Input `X` contains infinity: row 1, column 0"),
     (np.zeros((0, 3)), ValueError, r"0 sample\(s\) \(shape=\(0, 3\)\) while a minimum of 1 is required"),
-    (torch.zeros(0, 3), ValueError, r"`X` has 0 samples \(rows\); a map needs at least 2"),
+    (torch.zeros(0, 3), ValueError, r"`X` has 0 samples \(rows\); at least one is needed"),
     (np.zeros((1, 3)), ValueError, r"`X` has 1 sample \(n_samples = 1\); a map needs at least 2 rows"),
     ([np.zeros((1, 3))], ValueError, r"`X` has 1 sample"),
     (torch.zeros(3), ValueError, "`X` must be two-dimensional"),
@@ -594,3 +596,68 @@ def test_columns_are_named_by_text_alone():
     with pytest.raises(TypeError, match="Feature names are only supported if all input features have string names"):
         som.fit(pd.DataFrame(rows(50, 2), columns=["a", 1]))
     same(som, untouched)
+
+
+@pytest.mark.parametrize("dump", [pickle.dumps, copy.deepcopy, None], ids=["pickle", "deepcopy", "save"])
+def test_a_map_of_rows_that_have_changed_is_kept_without_labels(dump, tmp_path):
+    data = rows(200)
+    som = SOM((3, 4)).fit(data)
+    expected = som.predict(data)
+    data += 1
+    if dump is None:
+        som.save(tmp_path / "map.safetensors")
+        kept = SOM.load(tmp_path / "map.safetensors")
+    else:
+        kept = pickle.loads(dump(som)) if dump is pickle.dumps else dump(som)  # noqa: S301 - our own bytes
+    np.testing.assert_array_equal(kept.predict(data - 1), expected)
+    with pytest.raises(AttributeError, match=r"This SOM was saved without `labels_`: its rows had been changed"):
+        _ = kept.labels_
+
+
+def test_labels_after_partial_fit_are_those_of_the_rows_as_they_were():
+    buffer = rows(100, seed=1)
+    som = SOM((3, 4)).fit(rows(200)).partial_fit(buffer)
+    expected = som.predict(buffer.copy())
+    buffer[:] = 0
+    np.testing.assert_array_equal(som.labels_, expected)
+
+
+def test_another_file_of_ours_is_no_map(tmp_path):
+    save_tensors(tmp_path / "other.safetensors", {"prototypes": torch.zeros(2, 2)}, {"grid": {}})
+    with pytest.raises(CorruptFileError, match=r"is no SOM that this version saved; fit and save it again"):
+        SOM.load(tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize("radius", [(2.0, 3.0), (2.0,), (0.0, 0.0), "wide"])
+def test_a_radius_that_grows_is_refused(radius):
+    with pytest.raises(ValueError, match=r"`radius` must be the first and last radius, two numbers above 0"):
+        SOM((3, 3), radius=radius).fit(rows(50))
+
+
+@pytest.mark.parametrize("radius", [np.array([2, 0.5]), (np.int64(2), 0.5)], ids=["array", "numpy number"])
+def test_a_radius_may_be_numpy_s(radius):
+    np.testing.assert_array_equal(
+        SOM((3, 3), radius=radius).fit(rows(50)).prototypes_, SOM((3, 3), radius=(2, 0.5)).fit(rows(50)).prototypes_
+    )
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200])
+def test_rows_of_any_float64_size_are_mapped_alike(scale):
+    data = np.random.default_rng(0).normal(size=(200, 4))
+    one, other = SOM((3, 4)).fit(data), SOM((3, 4)).fit(data * scale)
+    np.testing.assert_allclose(other.prototypes_ / scale, one.prototypes_, atol=1e-3)
+
+
+def test_nan_is_named_with_its_own_row_where_rows_are_sampled(always_fast):
+    data = np.random.default_rng(0).normal(size=(9000, 3)).astype(np.float32)
+    data[8000, 1] = np.nan
+    for seed in range(4):
+        with pytest.raises(ValueError, match=r"contains NaN: row 8000, column 1"):
+            SOM((20, 20), random_state=seed).fit(data)
+
+
+def test_gradients_are_left_out():
+    data = torch.randn(60, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    plain = SOM((3, 3)).fit(data.detach()).prototypes_
+    assert torch.equal(SOM((3, 3)).fit(data).prototypes_, plain)
+    assert torch.equal(SOM((3, 3)).fit([data[:30], data[30:]]).prototypes_, plain)

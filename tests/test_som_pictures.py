@@ -63,7 +63,7 @@ def test_a_component_plane_is_one_feature_by_number_or_name():
 
 def test_a_class_map_has_the_colour_of_a_unit_s_only_class():
     som = fitted()
-    axes = pictures.class_map(som, ROWS, LABELS, names=IRIS.target_names.tolist())
+    axes = pictures.class_map(som, ROWS, LABELS, names=IRIS.target_names)
     colours = cells(axes).get_facecolors()[:, :3]
     for unit in range(30):
         own = set(LABELS[som.labels_ == unit])
@@ -117,6 +117,8 @@ def test_what_can_t_be_drawn_is_said():
         pictures.component_plane(som, 4)
     with pytest.raises(ValueError, match=r"`labels` must have shape \(150,\), one per row of `X`; got \(3,\)"):
         pictures.class_map(som, ROWS, [0, 1, 2])
+    with pytest.raises(ValueError, match=r"`names` must name every class, 0 ... 2; got 2 names"):
+        pictures.class_map(som, ROWS, LABELS, names=["a", "b"])
     for labels in (np.full(150, 0.5), np.full(150, -1), pd.Series(["a"] * 150)):
         with pytest.raises(ValueError, match=r"`labels` must be whole numbers from 0; encode classes"):
             pictures.class_map(som, ROWS, labels)

@@ -50,12 +50,12 @@ def neighbourhood_means(vectors, units, places, radius, former):
 
 
 def batch_rule(vectors, places, initial, radii):
-    """The prototypes after one epoch a radius, and the explained variance (around 0) before each."""
-    prototypes, history = np.asarray(initial, dtype=float), []
+    """The prototypes after one epoch a radius, and the explained variance (around the mean) before each."""
+    prototypes, history, middle = np.asarray(initial, dtype=float), [], np.mean(np.asarray(vectors), axis=0)
     for radius in radii:
         units = [best_units(vector, prototypes)[0] for vector in vectors]
         missed = sum(distance(vector, prototypes[unit]) ** 2 for vector, unit in zip(vectors, units, strict=True))
-        history.append(1 - missed / sum(distance(vector, [0.0] * len(vector)) ** 2 for vector in vectors))
+        history.append(1 - missed / sum(distance(vector, middle) ** 2 for vector in vectors))
         prototypes = neighbourhood_means(vectors, units, places, radius, prototypes)
     return prototypes, history
 

@@ -283,9 +283,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if "prototypes_" not in vars(self):
             raise AttributeError("This SOM has no `labels_` yet; call `fit` first.")
         if self._labels is None and self._unlabelled is None:
-            raise AttributeError(
-                "This SOM was saved after its rows had been changed, without `labels_`; call `predict`."
-            )
+            raise AttributeError("This SOM was saved without `labels_`: its rows had been changed. Call `predict`.")
         labels = self._found_labels()
         return labels if self._tensors else labels.cpu().numpy()
 
@@ -445,7 +443,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 or pair[0] < pair[1]
             ):
                 raise ValueError(
-                    f"`radius` must be the first and last radius, two numbers above 0 and the last not the larger, such "
+                    f"`radius` must be the first and last radius, two numbers above 0, the last not the larger, such "
                     f"as (5.0, 0.6); got {self.radius!r}."
                 )
 

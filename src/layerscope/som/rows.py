@@ -191,7 +191,7 @@ def floating(block: Any) -> Vectors:
     """A block as floating numbers: float32 where that holds its values, float64 otherwise."""
     if not isinstance(block, Tensor):
         block = torch.from_numpy(np.require(block, block.dtype.newbyteorder("="), ["C", "W"]))
-    return block.to(torch.float32 if block.dtype in EXACT_IN_FLOAT32 else torch.float64).contiguous()
+    return block.detach().to(torch.float32 if block.dtype in EXACT_IN_FLOAT32 else torch.float64).contiguous()
 
 
 def held(vectors: Vectors, weights: Float[Tensor, " n"] | None = None) -> Rows:
