@@ -38,7 +38,7 @@ COARSE_UNITS = 128
 """Units of the coarsest grid, at most."""
 COARSE_ROWS = 4096
 COARSE_AXES = 16
-MOST_COARSE_ROWS, MOST_TAILS = 32_768, 64.0
+START_ROWS, MOST_START_ROWS, MOST_TAILS = 2048, 32_768, 64.0
 """However heavy the tails."""
 STARTS = 16
 COARSE_EPOCHS, MIDDLE_EPOCHS = 8, 6
@@ -217,7 +217,7 @@ def other_rows() -> ValueError:
 
 
 def _sum(block: Vectors) -> float:
-    return float(block.sum(dtype=torch.float64))
+    return float(block.sum())
 
 
 def _from_coarse(
@@ -266,7 +266,7 @@ def _best_start(
 ) -> Prototypes:
     """Of many coarse maps, trained together, the one that leaves the least of unseen rows unexplained."""
     n, width = coordinates.vectors.shape
-    few = int(min(coordinates.tails * COARSE_ROWS, MOST_COARSE_ROWS, n // 2))
+    few = int(min(coordinates.tails * START_ROWS, MOST_START_ROWS, n // 2))
     rows = coordinates.vectors[: 2 * few]
     axes, _ = principal_axes([rows[:few]], COARSE_AXES, seed=seed, iterations=2, centre=not unit_length)
     seen, unseen = product(rows, axes.T).split([few, len(rows) - few])
@@ -276,7 +276,6 @@ def _best_start(
     if from_plane:
         prototypes[0] = plane(grid, *principal_axes([seen], 2, seed=seed)) + seen.mean(0)
     maps = torch.arange(STARTS, device=seen.device) * len(grid)
-    energy, middle = _spread(rows[:few])  # in all directions, not those of coarse maps alone
     for sigma in radii:
         units = _units_of_each(seen, prototypes)
         tally = Tally(STARTS * len(grid), seen.shape[1], like=seen)
@@ -287,7 +286,7 @@ def _best_start(
         found = smooth[..., :-1] / smooth[..., -1:].clamp_min(1e-300)
         if unit_length:
             found = found / found.norm(dim=2, keepdim=True).clamp_min(1e-300)
-        explained = 1 - (energy + tally.error(prototypes.flatten(0, 1)) / STARTS) / middle if middle > 0 else 0.0
+        explained = _explained(rows[:few], tally, prototypes.flatten(0, 1), copies=STARTS)
         history.append(Epoch(sigma * scale, len(grid), few, explained * coordinates.share))
         prototypes = torch.where(smooth[..., -1:] > 1e-12, found, prototypes.double()).to(seen.dtype)
     units = _units_of_each(unseen, prototypes)
@@ -321,16 +320,16 @@ def _assigned(
     vectors = coordinates.vectors[:many]
     units, tally = Search(prototypes).best(vectors), Tally(len(grid), vectors.shape[1], like=vectors)
     tally.add(vectors, units)
-    energy, spread = _spread(vectors)
-    explained = 1 - (energy + tally.error(prototypes)) / spread if spread > 0 else 0.0
+    explained = _explained(vectors, tally, prototypes)
     history.append(Epoch(radius, len(grid), many, explained * coordinates.share))
     return units, tally
 
 
-def _spread(vectors: Vectors) -> tuple[float, float]:
-    """The sums of squared distances from 0, and from the mean."""
+def _explained(vectors: Vectors, tally: Tally, prototypes: Prototypes, copies: int = 1) -> float:
+    """The share of the variance that prototypes explain, where the tally counts each vector `copies` times."""
     energy = float(torch.linalg.vector_norm(vectors, dim=1).square_().sum(dtype=torch.float64))
-    return energy, energy - len(vectors) * float(vectors.mean(0, dtype=torch.float64).square().sum())
+    spread = energy - float(tally.sums.sum(0).square().sum()) / copies**2 / len(vectors)
+    return 1 - (energy + tally.error(prototypes) / copies) / spread if spread > 0 else 0.0
 
 
 def _rows_needed(coordinates: _Coordinates, grid: Grid, radius: float) -> int:
