@@ -325,7 +325,7 @@ def _assigned(
     return units, tally
 
 
-def _explained(vectors: Vectors, tally: Tally, prototypes: Prototypes, copies: int = 1) -> float:
+def _explained(vectors: Vectors, tally: Tally, prototypes: Float[Tensor, "k r"], copies: int = 1) -> float:
     """The share of the variance that prototypes explain, where the tally counts each vector `copies` times."""
     energy = float(torch.linalg.vector_norm(vectors, dim=1).square_().sum(dtype=torch.float64))
     spread = energy - float(tally.sums.sum(0).square().sum()) / copies**2 / len(vectors)
