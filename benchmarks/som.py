@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from datasets import Rows, fashion, gaussian, patches, relu_features, shapes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from layerscope.som import SOM
 
@@ -239,6 +240,9 @@ def _draw_speed(found: dict[str, list[Point]]) -> None:
                     s=18,
                 )
             axes[row, column].set_xscale("log")
+            axes[row, column].xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+            axes[row, column].xaxis.set_major_formatter("{x:g}")
+            axes[row, column].xaxis.set_minor_formatter(NullFormatter())
             axes[row, column].set_ylabel(label)
         axes[0, column].set_title(title.replace(", ", "\n", 1), fontsize=9)
         axes[1, column].set_xlabel("seconds")
