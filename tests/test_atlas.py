@@ -9,7 +9,7 @@ from references import som as slow
 from layerscope.atlas import Atlas, fit_atlas, load_atlas, save_atlas
 from layerscope.errors import CorruptFileError
 from layerscope.layers import Layer
-from layerscope.som import Grid, initial_plane
+from layerscope.som import Grid, initial_plane, measure
 
 INPUT, FIRST, LAST = (Layer(name, "mean") for name in ("input", "0", "logits"))
 SPREAD = torch.tensor([8.0, 3.0, 1.0])
@@ -167,3 +167,22 @@ def test_a_damaged_list_of_layers_is_named(recording, tmp_path):
     (tmp_path / "atlas" / "atlas.json").write_text('{"layers": [')
     with pytest.raises(CorruptFileError, match=r"atlas\.json' is not readable JSON .*; delete it and run again"):
         load_atlas(tmp_path / "atlas")
+
+
+@pytest.mark.parametrize("align", [True, False])
+def test_large_recordings_take_the_fast_solver_and_are_mapped_as_well(tmp_path, monkeypatch, align):
+    mixed = torch.randn(200, 40, generator=torch.Generator().manual_seed(0)) * 0.8 ** torch.arange(40)
+    inputs = gaussian(9000, 40) * 0.9 ** torch.arange(40)
+    recording = recorded(tmp_path / "run", linear(mixed), inputs)
+    plain = fitted(recording, Grid(8, 8), align=align)
+    monkeypatch.setattr("layerscope.som.fast.PLAIN", 0)
+    quick = fitted(recording, Grid(8, 8), align=align)
+    for layer in recording.layers:
+        vectors = recording.vectors(layer)
+        one, other = (
+            measure(atlas.maps[layer].scaled(vectors), atlas.maps[layer].prototypes, atlas.grid)
+            for atlas in (plain, quick)
+        )
+        assert not torch.equal(plain.maps[layer].prototypes, quick.maps[layer].prototypes)
+        assert other.explained_variance >= one.explained_variance - 0.002
+        assert other.topographic_error <= one.topographic_error + 0.01

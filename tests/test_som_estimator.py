@@ -20,7 +20,7 @@ from sklearn.metrics.pairwise import cosine_distances, euclidean_distances
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from layerscope.errors import CorruptFileError, StorageError
-from layerscope.som import SOM, Grid, estimator, fast, measure, topographic_product, trustworthiness
+from layerscope.som import SOM, Grid, estimator, fast, initial_plane, measure, topographic_product, trustworthiness
 from layerscope.store import save_tensors
 
 OPTIONS = {
@@ -564,7 +564,7 @@ def test_an_array_to_start_from_may_have_the_grids_shape():
 
 def test_the_first_prototypes_lie_on_the_principal_plane():
     data = rows(2000) @ np.linalg.qr(gaussian(4, 4).double().numpy())[0]
-    first = estimator._first(estimator.rows_of(data), Grid(4, 6, "rectangular"), "pca", 0).numpy() - data.mean(0)
+    first = initial_plane(estimator.rows_of(data), Grid(4, 6, "rectangular"), seed=0).numpy() - data.mean(0)
     values, axes = np.linalg.eigh(np.cov(data.T, bias=True))
     along = first @ axes[:, ::-1]
     np.testing.assert_allclose(np.abs(along[:, :2]).max(0), 2 * np.sqrt(values[:1:-1]), rtol=1e-3)

@@ -95,6 +95,17 @@ def test_every_row_is_as_likely_to_be_drawn(kind):
     assert chisquare(torch.bincount(draws, minlength=12)).pvalue > 0.001
 
 
+def weighted(vectors, weights):
+    rows = held(vectors)
+    rows.weights = weights
+    return rows
+
+
+def test_steps_follow_one_another():
+    rows = rows_of(VALUES).after(lambda block: block + 1).after(lambda block: 2 * block)
+    assert torch.cat(list(rows)).tolist() == (2 * (VALUES + 1)).tolist()
+
+
 def test_steps_are_done_to_every_block_and_to_samples():
     rows = rows_of(VALUES).after(lambda block: block + 100)
     assert torch.cat(list(rows)).tolist() == (VALUES + 100).tolist()
@@ -107,14 +118,14 @@ def test_weighted_rows_have_the_weighted_covariance(n, seed):
     vectors = gaussian(n, 3, seed=seed).double()
     weights = torch.rand(n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + 0.01
     middle = (weights @ vectors) / weights.sum()
-    around = torch.cat(list(held(vectors, weights).evenly(middle)))
+    around = torch.cat(list(weighted(vectors, weights).evenly(middle)))
     expected = np.cov(vectors.T, aweights=weights, bias=True)
     np.testing.assert_allclose(around.T @ around / n, expected, atol=1e-10)
 
 
 def test_weights_go_with_their_rows():
     weights = torch.arange(2500.0)
-    found = [(len(block), own) for block, own in held(torch.zeros(2500, 1), weights).weighted()]
+    found = [(len(block), own) for block, own in weighted(torch.zeros(2500, 1), weights).weighted()]
     assert torch.equal(torch.cat([own for _, own in found]), weights)
     assert all(size == len(own) for size, own in found)
     assert {own for _, own in rows_of(VALUES).weighted()} == {None}

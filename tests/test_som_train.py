@@ -16,7 +16,7 @@ from sklearn.neighbors import NearestNeighbors
 from layerscope.som import SOM, Grid, Map, initial_plane, smoothed_means, train
 from layerscope.som.fast import geometric
 from layerscope.som.rows import held
-from layerscope.som.train import Tally, means, plane, tallied
+from layerscope.som.train import Tally, means, tallied, weighted_means
 
 BATCH_RULE, ROWS = (importlib.import_module(f"layerscope.som.{name}") for name in ("train", "rows"))
 KINDS = ("hexagonal", "rectangular")
@@ -263,8 +263,9 @@ def test_each_epoch_is_told_to_whoever_watches():
 @given(st.integers(0, 10**6))
 def test_whole_weights_are_repeated_rows(seed):
     vectors, initial = gaussian(40, 3, seed=seed).double(), gaussian(9, 3, seed=seed + 1).double()
-    weights = whole_numbers(4, 40, seed=seed)
-    weighted = train(held(vectors, weights.double()), Grid(3, 3), initial, [2.0, 1.0, 0.6])
+    weights, rows = whole_numbers(4, 40, seed=seed), held(vectors)
+    rows.weights = weights.double()
+    weighted = train(rows, Grid(3, 3), initial, [2.0, 1.0, 0.6])
     repeated = train(vectors.repeat_interleave(weights, 0), Grid(3, 3), initial, [2.0, 1.0, 0.6])
     torch.testing.assert_close(weighted.prototypes, repeated.prototypes, atol=1e-9, rtol=1e-9)
     np.testing.assert_allclose(explained(weighted.history), explained(repeated.history), rtol=1e-9)
@@ -281,5 +282,14 @@ def test_prototypes_of_unit_length_are_means_brought_to_it():
 
 
 def test_a_plane_of_one_direction_is_a_line():
-    line = plane(Grid(2, 3, "rectangular"), torch.tensor([[0.0, 1.0]]), torch.tensor([5.0]))
-    assert line.tolist() == [[0.0, x] for x in (-10.0, 0.0, 10.0)] * 2
+    line = initial_plane(torch.tensor([[-5.0], [5.0]]), Grid(2, 3, "rectangular"), seed=0)
+    torch.testing.assert_close(line.flatten(), torch.tensor([-10.0, 0.0, 10.0]).repeat(2))
+
+
+def test_several_maps_are_averaged_as_each_alone():
+    grid, former = Grid(3, 4), gaussian(5, 12, 3)
+    sums, counts = gaussian(5, 12, 3, seed=1).double(), whole_numbers(4, 60).reshape(5, 12).double()
+    together = weighted_means(sums, counts, grid, 0.7, former, unit_length=True)
+    for index in range(5):
+        alone = weighted_means(sums[index], counts[index], grid, 0.7, former[index], unit_length=True)
+        torch.testing.assert_close(together[index], alone)

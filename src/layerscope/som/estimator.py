@@ -20,18 +20,16 @@ from layerscope.progress import bar
 from layerscope.som.fast import SAMPLE, geometric, pays, solve_fast
 from layerscope.som.grid import Grid
 from layerscope.som.quality import Quality, code_agreement, measure, topographic_product, trustworthiness
-from layerscope.som.rows import Rows, held, is_blocks, rows_of
+from layerscope.som.rows import Rows, held, is_blocks, rows_of, weights_of
 from layerscope.som.search import Search
+from layerscope.som.shape import suitable_grid
 from layerscope.som.space import Space
-from layerscope.som.train import Epoch, means, plane, tallied, train
+from layerscope.som.train import Epoch, initial_plane, means, tallied, train
 from layerscope.store import load_header, load_tensors, save_tensors
-from layerscope.subspace import principal_axes
 from layerscope.types import Prototypes, Vectors
 
 END_RADIUS = 0.6
 """In grid steps; smaller explains more variance at the cost of neighbourhoods."""
-LONGEST = 8.0
-"""Of a grid whose shape is chosen: how many times longer than wide, at most."""
 JUDGED = 2000
 """Rows that trustworthiness is taken on, at most: its cost grows with their square."""
 METRICS, SOLVERS, DTYPES = ("euclidean", "cosine"), ("fast", "exact"), ("float32", "float64")
@@ -161,12 +159,14 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                     radius=(start, end),
                     epochs=int(self.epochs),
                     seed=seed,
-                    from_plane=not isinstance(self.init, str) or self.init != "sample",
+                    from_plane=isinstance(self.init, str) and self.init == "pca",
                     unit_length=space.unit_length,
                     advance=progress.advance,
                 )
             else:
-                initial = _first(rows, grid, self.init, seed) if initial is None else initial
+                if initial is None:
+                    start_from = _drawn if self.init == "sample" else initial_plane
+                    initial = start_from(rows, grid, seed=seed)
                 radii = geometric(start, end, int(self.epochs))
                 solved = train(rows, grid, initial, radii, unit_length=space.unit_length, advance=progress.advance)
         validate_data(self, X, reset=True, skip_check_array=True)
@@ -258,11 +258,11 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             ValueError: if `X` can't be placed, or `neighbours` is not less than half of its rows.
         """
         rows, _, _ = self._fitted_rows(X)
-        fit = measure(rows, self._prototypes, self.grid_)
+        fit = measure(rows, self._prototypes, self.grid_, distances=self._space.own_distances)
         some = rows.sample(JUDGED, seed=0)
         trust = trustworthiness(some, Search(self._prototypes).best(some), self.grid_, neighbours=neighbours)
         return Quality(
-            quantization_error=-self.score(X),
+            quantization_error=fit.quantization_error,
             explained_variance=fit.explained_variance,
             topographic_error=fit.topographic_error,
             trustworthiness=trust,
@@ -413,9 +413,8 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 f"X has {rows.width} features, but SOM is expecting {self.n_features_in_} features as input."
             )
         if sample_weight is not None:
-            weights = _weights(sample_weight, rows)
             device = self.device or (source.device if isinstance(source, Tensor) else "cpu")
-            rows.weights = weights.to(device)
+            rows.weights = weights_of(sample_weight, rows).to(device)
         return rows, tensors
 
     def _fitted_rows(self, source: Any) -> tuple[Rows, bool, Any]:
@@ -464,17 +463,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             return Grid(int(sides[0]), int(sides[1]), self.grid, self.topology)
         if self.shape != "auto":
             raise ValueError(f"`shape` must be 'auto' or the grid's rows and columns; got {self.shape!r}.")
-        count = float(rows.count or 0) if rows.weights is None else float(rows.weights.sum())
-        units = max(4.0, 5 * count**0.5)
-        space = Space.around(held(sample) if rows.weights is None else rows, dtype=torch.float64)
-        around = (held(sample) if rows.weights is None else rows).after(space.enter)
-        _, deviations = principal_axes(around.evenly(torch.zeros_like(space.offset, dtype=torch.float64)), 2)
-        narrow = float(deviations[1] / deviations[0]) if len(deviations) > 1 and deviations[0] > 0 else 0.0
-        longer = min(LONGEST, 1 / narrow) if narrow > 0 else LONGEST
-        high = max(1, round((units / longer) ** 0.5))
-        if self.grid == "hexagonal" and self.topology == "toroidal":
-            high += high % 2
-        return Grid(high, max(2, round(units / high)), self.grid, self.topology)
+        return suitable_grid(rows, sample, self.grid, self.topology)
 
     def _given(self, grid: Grid, width: int) -> Prototypes | None:
         """The prototypes given as `init`, if any."""
@@ -504,31 +493,11 @@ def stability(maps: Sequence[SOM], X: Any) -> float:  # noqa: N803
     return code_agreement([(torch.as_tensor(som.predict(X)), som.grid_) for som in maps])
 
 
-def _first(rows: Rows, grid: Grid, init: str, seed: int) -> Prototypes:
-    """Prototypes for the plain rule to start from."""
-    if init == "sample":
-        drawn = rows.sample(len(grid), seed=seed)
-        drawn = drawn[torch.randperm(len(drawn), generator=torch.Generator().manual_seed(seed)).to(drawn.device)]
-        return drawn[torch.arange(len(grid), device=drawn.device) % len(drawn)]
-    mean = rows.moments()[0].to(rows.dtype)
-    axes, deviations = principal_axes(rows.evenly(mean), 2, seed=seed, centre=False)
-    return plane(grid, axes, deviations) + mean
-
-
-def _weights(given: Any, rows: Rows) -> Tensor:
-    """Sample weights that can be used."""
-    if rows.count is None:
-        raise ValueError("`sample_weight` goes with rows in one array; got an iterable of blocks.")
-    weights = (
-        given.detach().double() if isinstance(given, Tensor) else torch.from_numpy(np.array(given, dtype=np.float64))
-    )
-    if tuple(weights.shape) != (rows.count,):
-        raise ValueError(f"`sample_weight` must have shape ({rows.count},), one per row; got {tuple(weights.shape)}.")
-    if not bool(weights.isfinite().all()) or bool((weights < 0).any()):
-        raise ValueError("`sample_weight` must be finite and not negative.")
-    if float(weights.sum()) == 0:
-        raise ValueError("`sample_weight` is zero for every row; at least one row must count.")
-    return weights
+def _drawn(rows: Rows, grid: Grid, seed: int) -> Prototypes:
+    """Rows drawn by chance, one per unit, again from the first where there are fewer."""
+    drawn = rows.sample(len(grid), seed=seed)
+    drawn = drawn[torch.randperm(len(drawn), generator=torch.Generator().manual_seed(seed)).to(drawn.device)]
+    return drawn[torch.arange(len(grid), device=drawn.device) % len(drawn)]
 
 
 def _plain(option: Any) -> Any:

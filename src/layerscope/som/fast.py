@@ -20,7 +20,7 @@ from layerscope.products import product
 from layerscope.som.grid import Grid
 from layerscope.som.rows import Rows
 from layerscope.som.search import Search, argmax
-from layerscope.som.train import Epoch, Solved, Tally, means, plane
+from layerscope.som.train import Epoch, Solved, Tally, initial_plane, means, weighted_means
 from layerscope.subspace import principal_axes
 from layerscope.types import Prototypes, Units, Vectors
 
@@ -58,7 +58,6 @@ class _Coordinates(NamedTuple):
     vectors: Vectors
     place: Tensor
     """(n,): where each row stands."""
-    deviations: Float[Tensor, " r"]
     share: float
     """Of the rows' variance that lies along these directions."""
     tails: float
@@ -107,9 +106,9 @@ def solve_fast(
     Raises:
         ValueError: if the rows are others, or in another order, at the second reading.
     """
-    axes, deviations, share = _directions(sample, len(grid), seed, centre=not unit_length)
+    axes, share = _directions(sample, len(grid), seed, centre=not unit_length)
     advance()
-    coordinates = _along(rows, axes, deviations, share, seed)
+    coordinates = _along(rows, axes, sample, share, seed)
     advance()
     start, end = radius
     radii = geometric(start, end, epochs)
@@ -148,10 +147,8 @@ def geometric(start: float, end: float, count: int) -> list[float]:
     return [end if count == 1 else start * (end / start) ** (step / (count - 1)) for step in range(count)]
 
 
-def _directions(
-    sample: Vectors, units: int, seed: int, *, centre: bool
-) -> tuple[Float[Tensor, "r d"] | None, Float[Tensor, " r"], float]:
-    """The directions worth comparing distances along, their deviations, and their share of the variance.
+def _directions(sample: Vectors, units: int, seed: int, *, centre: bool) -> tuple[Float[Tensor, "r d"] | None, float]:
+    """The directions worth comparing distances along, and their share of the variance.
 
     None where most directions are. A Gaussian source with variances v_j, coded with log2(K) bits at the least error,
     gets bits along those directions alone whose v_j exceeds the water level t: sum of log2(v_j / t) / 2 = log2(K)
@@ -160,8 +157,7 @@ def _directions(
     """
     width = sample.shape[1]
     around = sample - sample.mean(0) if centre else sample
-    variances = around.square().sum(0, dtype=torch.float64) / len(sample)
-    total = float(variances.sum())
+    total = float(around.square().sum(dtype=torch.float64)) / len(sample)
     if width > COARSE_AXES and total > 0:
         for rank in AXES:
             if rank >= 0.75 * width:
@@ -170,9 +166,8 @@ def _directions(
             enough = _worthwhile(deviations, units)
             enough = ceil(max(enough, COARSE_AXES) / COARSE_AXES) * COARSE_AXES
             if enough < rank or rank == AXES[-1]:
-                kept = deviations[:enough]
-                return axes[:enough].contiguous(), kept, float(kept.double().square().sum()) / total
-    return None, variances.sqrt().to(sample.dtype), 1.0
+                return axes[:enough].contiguous(), float(deviations[:enough].double().square().sum()) / total
+    return None, 1.0
 
 
 def _worthwhile(deviations: Float[Tensor, " r"], units: int) -> int:
@@ -186,13 +181,13 @@ def _worthwhile(deviations: Float[Tensor, " r"], units: int) -> int:
     return int((variances > level / WORTH).sum())
 
 
-def _along(rows: Rows, axes: Tensor | None, deviations: Float[Tensor, " r"], share: float, seed: int) -> _Coordinates:
+def _along(rows: Rows, axes: Tensor | None, like: Tensor, share: float, seed: int) -> _Coordinates:
     """All rows' coordinates, each row at a place drawn by chance, so that any first part is a random sample."""
     assert rows.count is not None
     order = torch.randperm(rows.count, generator=torch.Generator().manual_seed(seed))
     place = torch.empty_like(order)
     place[order] = torch.arange(rows.count)
-    vectors, sums, start = deviations.new_empty(rows.count, len(deviations)), [], 0
+    vectors, sums, start = like.new_empty(rows.count, rows.width if axes is None else len(axes)), [], 0
     for block in rows:
         here = place[start : start + len(block)].to(vectors.device)
         if len(here) < len(block):
@@ -205,7 +200,7 @@ def _along(rows: Rows, axes: Tensor | None, deviations: Float[Tensor, " r"], sha
     squares = torch.linalg.vector_norm(vectors, dim=1).square_()
     middle = float(squares.mean(dtype=torch.float64))
     tails = float(squares.square_().mean(dtype=torch.float64)) / max(middle, 1e-150) ** 2
-    return _Coordinates(vectors, place.to(vectors.device), deviations, share, min(max(tails, 1.0), MOST_TAILS), sums)
+    return _Coordinates(vectors, place.to(vectors.device), share, min(max(tails, 1.0), MOST_TAILS), sums)
 
 
 def other_rows() -> ValueError:
@@ -274,21 +269,18 @@ def _best_start(
     drawn = torch.randint(few, (STARTS, len(grid)), generator=generator)
     prototypes = seen[drawn.to(seen.device)]  # (starts, K, leading)
     if from_plane:
-        prototypes[0] = plane(grid, *principal_axes([seen], 2, seed=seed)) + seen.mean(0)
+        prototypes[0] = initial_plane(seen, grid, seed=seed)
     maps = torch.arange(STARTS, device=seen.device) * len(grid)
+    energy = _energy(rows[:few])  # in all directions, not those of coarse maps alone
     for sigma in radii:
         units = _units_of_each(seen, prototypes)
         tally = Tally(STARTS * len(grid), seen.shape[1], like=seen)
         for index in range(STARTS):
             tally.add(seen, units[:, index] + maps[index])
-        both = torch.cat([tally.sums, tally.counts[:, None]], 1).unflatten(0, (STARTS, -1))
-        smooth = grid.smooth(both.transpose(0, 1).flatten(1), sigma).unflatten(1, (STARTS, -1)).transpose(0, 1)
-        found = smooth[..., :-1] / smooth[..., -1:].clamp_min(1e-300)
-        if unit_length:
-            found = found / found.norm(dim=2, keepdim=True).clamp_min(1e-300)
-        explained = _explained(rows[:few], tally, prototypes.flatten(0, 1), copies=STARTS)
+        explained = tally.explained(prototypes.flatten(0, 1), STARTS * energy)
         history.append(Epoch(sigma * scale, len(grid), few, explained * coordinates.share))
-        prototypes = torch.where(smooth[..., -1:] > 1e-12, found, prototypes.double()).to(seen.dtype)
+        sums, counts = tally.sums.unflatten(0, (STARTS, -1)), tally.counts.unflatten(0, (STARTS, -1))
+        prototypes = weighted_means(sums, counts, grid, sigma, prototypes, unit_length=unit_length)
     units = _units_of_each(unseen, prototypes)
     missed = torch.stack([(unseen - one[own]).square().sum(1) for one, own in zip(prototypes, units.T, strict=True)])
     best = int(missed.double().sum(1).argmin())
@@ -320,16 +312,14 @@ def _assigned(
     vectors = coordinates.vectors[:many]
     units, tally = Search(prototypes).best(vectors), Tally(len(grid), vectors.shape[1], like=vectors)
     tally.add(vectors, units)
-    explained = _explained(vectors, tally, prototypes)
+    explained = tally.explained(prototypes, _energy(vectors))
     history.append(Epoch(radius, len(grid), many, explained * coordinates.share))
     return units, tally
 
 
-def _explained(vectors: Vectors, tally: Tally, prototypes: Float[Tensor, "k r"], copies: int = 1) -> float:
-    """The share of the variance that prototypes explain, where the tally counts each vector `copies` times."""
-    energy = float(torch.linalg.vector_norm(vectors, dim=1).square_().sum(dtype=torch.float64))
-    spread = energy - float(tally.sums.sum(0).square().sum()) / copies**2 / len(vectors)
-    return 1 - (energy + tally.error(prototypes) / copies) / spread if spread > 0 else 0.0
+def _energy(vectors: Vectors) -> float:
+    """The sum of |x|^2, without a copy of the vectors."""
+    return float(torch.linalg.vector_norm(vectors, dim=1).square_().sum(dtype=torch.float64))
 
 
 def _rows_needed(coordinates: _Coordinates, grid: Grid, radius: float) -> int:

@@ -1,6 +1,6 @@
 """How well a map stands for its rows: how near, how smoothly, and whether another seed would tell the same."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,10 +10,12 @@ from torch import Tensor
 from layerscope.som.grid import Grid
 from layerscope.som.rows import Rows, held
 from layerscope.som.search import Search
-from layerscope.types import Prototypes, Units, Vectors
+from layerscope.types import PerSample, Prototypes, Units, Vectors
 
 BLOCK = 256
 """Rows of N-wide or K-wide tables held at once."""
+
+Distances = Callable[[Vectors, Prototypes], PerSample]
 
 
 class Quality(NamedTuple):
@@ -45,11 +47,20 @@ class Fit(NamedTuple):
     """(K,): rows of each unit."""
 
 
-def measure(rows: Rows | Vectors, prototypes: Prototypes, grid: Grid) -> Fit:
+def apart(rows: Vectors, prototypes: Float[Tensor, "n d"]) -> PerSample:
+    """The Euclidean distance from each row to the prototype beside it."""
+    return (rows - prototypes).double().norm(dim=1)
+
+
+def measure(rows: Rows | Vectors, prototypes: Prototypes, grid: Grid, *, distances: Distances = apart) -> Fit:
     """Quantization error, explained variance, topographic error and hits, in one reading of the rows.
 
-    Rows and prototypes are in one space, centred: a mean far from 0 costs precision. Where all rows are equal the
-    explained variance is 0 by convention.
+    Args:
+        rows: (n, d), in the space of the prototypes, centred: a mean far from 0 costs precision. Where all are equal
+            the explained variance is 0 by convention.
+        prototypes: (K, d).
+        grid: the lattice.
+        distances: of which the quantization error is the mean, from rows and the prototypes of their units.
     """
     rows = held(rows) if isinstance(rows, Tensor) else rows
     search = Search(prototypes)
@@ -58,7 +69,8 @@ def measure(rows: Rows | Vectors, prototypes: Prototypes, grid: Grid) -> Fit:
     for block in rows:
         first, second = search.best_few(block, 2).unbind(1)
         squares = (block - prototypes[first]).square().sum(1, dtype=torch.float64)
-        count, near, missed = count + len(block), near + float(squares.sqrt().sum()), missed + float(squares.sum())
+        count, missed = count + len(block), missed + float(squares.sum())
+        near += float(distances(block, prototypes[first]).sum())
         energy += float(block.square().sum(dtype=torch.float64))
         total = total.to(block.device) + block.sum(0, dtype=torch.float64)
         broken += int((~grid.touch(first, second)).sum())

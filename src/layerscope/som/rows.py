@@ -52,8 +52,10 @@ class Rows:
         return next(iter(self)).dtype
 
     def after(self, step: Step) -> "Rows":
-        """The same rows with `step` done to each block."""
-        return Rows(self._source, self.width, self.count, self.weights, step, self._take)
+        """The same rows with `step` done to each block, after what is done already."""
+        former = self._step
+        both = step if former is None else lambda block: step(former(block))
+        return Rows(self._source, self.width, self.count, self.weights, both, self._take)
 
     def evenly(self, middle: Float[Tensor, " d"]) -> "Rows":
         """The rows around `middle`, each times the root of its weight: their covariance is the weighted one."""
@@ -194,15 +196,34 @@ def floating(block: Any) -> Vectors:
     return block.detach().to(torch.float32 if block.dtype in EXACT_IN_FLOAT32 else torch.float64).contiguous()
 
 
-def held(vectors: Vectors, weights: Float[Tensor, " n"] | None = None) -> Rows:
+def held(vectors: Vectors) -> Rows:
     """Rows of a tensor that needs no check."""
     return Rows(
         lambda: iter(vectors.split(BLOCK)),
         vectors.shape[1],
         len(vectors),
-        weights,
         take=lambda numbers: vectors[numbers.to(vectors.device)],
     )
+
+
+def weights_of(given: Any, rows: Rows) -> Float[Tensor, " n"]:
+    """How often each row counts, in float64.
+
+    Raises:
+        ValueError: if the rows can't be told in advance, or the weights are not one finite number per row, none
+            negative and not all zero.
+    """
+    if rows.count is None:
+        raise ValueError("`sample_weight` goes with rows in one array; got an iterable of blocks.")
+    held_already = isinstance(given, Tensor)
+    weights = given.detach().double() if held_already else torch.from_numpy(np.array(given, dtype=np.float64))
+    if tuple(weights.shape) != (rows.count,):
+        raise ValueError(f"`sample_weight` must have shape ({rows.count},), one per row; got {tuple(weights.shape)}.")
+    if not bool(weights.isfinite().all()) or bool((weights < 0).any()):
+        raise ValueError("`sample_weight` must be finite and not negative.")
+    if float(weights.sum()) == 0:
+        raise ValueError("`sample_weight` is zero for every row; at least one row must count.")
+    return weights
 
 
 def _taken(source: Any, numbers: Tensor) -> Any:

@@ -18,10 +18,9 @@ class Search:
     """Best matching units among fixed prototypes, by the largest x.w - |w|^2 / 2 = (|x|^2 - |x - w|^2) / 2."""
 
     def __init__(self, prototypes: Prototypes) -> None:
-        self._count = len(prototypes)
         self._prototypes = padded(prototypes, COLUMNS)
         self._bias = prototypes.new_full((len(self._prototypes),), -torch.inf)
-        self._bias[: self._count] = -prototypes.double().square().sum(1).to(prototypes.dtype) / 2
+        self._bias[: len(prototypes)] = -prototypes.double().square().sum(1).to(prototypes.dtype) / 2
         self._rows = max(4, min(128, SCORES // len(self._prototypes) // ROWS)) * ROWS
 
     def best(self, vectors: Vectors) -> Units:
@@ -40,10 +39,6 @@ class Search:
                 units[start : start + len(scores), rank] = found
                 scores.scatter_(1, found[:, None], -torch.inf)
         return units
-
-    def scores(self, vectors: Vectors) -> Float[Tensor, "n k"]:
-        """Of every unit, for few vectors: N x K at once."""
-        return torch.cat([scores[:, : self._count].clone() for _, scores in self.blocks(vectors)])
 
     def blocks(self, vectors: Vectors) -> Iterator[tuple[int, Float[Tensor, "b padded"]]]:
         """First row and scores of each block, in one buffer that the next block overwrites."""

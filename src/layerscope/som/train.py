@@ -102,6 +102,16 @@ class Tally:
         own = prototypes.double()
         return float((self.counts * own.square().sum(1)).sum() - 2 * (self.sums * own).sum())
 
+    def explained(self, prototypes: Prototypes, energy: float) -> float:
+        """The share of the variance that the prototypes of the rows' units explain; 0 where all rows are equal.
+
+        Args:
+            prototypes: (K, d).
+            energy: the sum of |x|^2 over the rows counted.
+        """
+        spread = energy - float(self.sums.sum(0).square().sum() / self.counts.sum())
+        return 1 - (energy + self.error(prototypes)) / spread if spread > 1e-12 * energy else 0.0
+
     def _flush(self) -> None:
         if self._pending:
             self._sums += self._partial
@@ -152,9 +162,7 @@ def train(
     prototypes, history = initial, []
     for radius in radii:
         tally, energy, count = tallied(rows, prototypes)
-        spread = energy - float(tally.sums.sum(0).square().sum() / tally.counts.sum())
-        explained = 1 - (energy + tally.error(prototypes)) / spread if spread > 1e-12 * energy else 0.0
-        history.append(Epoch(radius, len(grid), count, explained))
+        history.append(Epoch(radius, len(grid), count, tally.explained(prototypes, energy)))
         prototypes = means(tally, grid, radius, prototypes, unit_length=unit_length)
         advance()
     return Solved(prototypes, tuple(history), tally)
@@ -174,11 +182,25 @@ def tallied(rows: Rows, prototypes: Prototypes) -> tuple[Tally, float, int]:
 
 def means(tally: Tally, grid: Grid, radius: float, former: Prototypes, *, unit_length: bool = False) -> Prototypes:
     """The neighbourhood-weighted means; units whose whole neighbourhood is empty stay where they were."""
-    smooth = grid.smooth(torch.cat([tally.sums, tally.counts[:, None]], 1), radius)
-    weight = smooth[:, -1:]
-    found = torch.where(weight > 1e-12 * tally.counts.max(), smooth[:, :-1] / weight.clamp_min(1e-300), former.double())
+    return weighted_means(tally.sums, tally.counts, grid, radius, former, unit_length=unit_length)
+
+
+def weighted_means(
+    sums: Float[Tensor, "*maps k d"],
+    counts: Float[Tensor, "*maps k"],
+    grid: Grid,
+    radius: float,
+    former: Float[Tensor, "*maps k d"],
+    *,
+    unit_length: bool,
+) -> Float[Tensor, "*maps k d"]:
+    """`means` from sums and counts, of one map or of several on one grid at once."""
+    both = torch.cat([sums, counts[..., None]], -1).movedim(-2, 0)
+    smooth = grid.smooth(both.flatten(1), radius).reshape(both.shape).movedim(0, -2)
+    weight, least = smooth[..., -1:], 1e-12 * counts.max()
+    found = torch.where(weight > least, smooth[..., :-1] / weight.clamp_min(1e-300), former.double())
     if unit_length:
-        found = found / found.norm(dim=1, keepdim=True).clamp_min(1e-300)
+        found = found / found.norm(dim=-1, keepdim=True).clamp_min(1e-300)
     return found.to(former.dtype)
 
 
@@ -193,15 +215,12 @@ def smoothed_means(vectors: Vectors, units: Units, grid: Grid, radius: float) ->
     return means(tally, grid, radius, vectors.new_zeros(len(grid), vectors.shape[1]))
 
 
-def initial_plane(vectors: Vectors, grid: Grid, *, seed: int) -> Prototypes:
+def initial_plane(rows: Rows | Vectors, grid: Grid, *, seed: int) -> Prototypes:
     """Prototypes on the plane of the two leading principal directions, two standard deviations to each side."""
-    axes, deviations = principal_axes(vectors.split(BLOCK), 2, seed=seed)
-    return vectors.double().mean(0).to(vectors.dtype) + plane(grid, axes, deviations)
-
-
-def plane(grid: Grid, axes: Float[Tensor, "r d"], deviations: Float[Tensor, " r"]) -> Prototypes:
-    """Prototypes on the plane through 0 along the first two axes, two standard deviations to each side."""
+    rows = held(rows) if isinstance(rows, Tensor) else rows
+    mean = rows.moments()[0].to(rows.dtype)
+    axes, deviations = principal_axes(rows.evenly(mean), 2, seed=seed, centre=False)
     places = grid.positions.to(axes)
     middle, half = (places.amax(0) + places.amin(0)) / 2, (places.amax(0) - places.amin(0)).clamp_min(1) / 2
     spread = 2 * ((places - middle) / half)[:, : len(axes)]
-    return (spread * deviations[:2]) @ axes[:2]
+    return mean + (spread * deviations) @ axes
