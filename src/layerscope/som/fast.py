@@ -94,8 +94,9 @@ def solve_fast(
         rows: centred, of variance about one per row in all; without weights.
         sample: some of them.
         grid: the lattice.
-        initial: (K, d), where to start; then there is no coarse grid. None: coarse maps are started from rows drawn by
-            chance, and the best of them is taken.
+        initial: (K, d), where to start; then there is no coarse grid, and every epoch takes all rows: a sample would
+            carry the map away from where it was put. None: coarse maps are started from rows drawn by chance, and the
+            best of them is taken.
         radius: the first and the last, in grid steps.
         epochs: of the plain rule's schedule; those with wide radii run on coarse grids.
         seed: of the samples.
@@ -121,7 +122,8 @@ def solve_fast(
     else:
         prototypes = initial if axes is None else product(initial, axes.T)
     for left, sigma in zip(range(len(radii) - 1, 0, -1), radii, strict=False):
-        many = len(coordinates.vectors) if left == 1 else _rows_needed(coordinates, grid, sigma)
+        every = initial is not None or left == 1
+        many = len(coordinates.vectors) if every else _rows_needed(coordinates, grid, sigma)
         _, tally = _assigned(coordinates, many, prototypes, grid, sigma, history)
         prototypes = means(tally, grid, sigma, prototypes, unit_length=unit_length)
     units, _ = _assigned(coordinates, len(coordinates.vectors), prototypes, grid, end, history)
