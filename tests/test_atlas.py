@@ -177,7 +177,7 @@ def test_large_recordings_take_the_fast_solver_and_are_mapped_as_well(tmp_path, 
     plain = fitted(recording, Grid(8, 8), align=align)
     monkeypatch.setattr("layerscope.som.fast.PLAIN", 0)
     quick = fitted(recording, Grid(8, 8), align=align)
-    assert not torch.equal(plain.maps[FIRST].prototypes, quick.maps[FIRST].prototypes)  # 200 features, along fewer
+    assert plain.maps[FIRST].history != quick.maps[FIRST].history  # 200 features, compared along fewer directions
     for layer in recording.layers:
         vectors = recording.vectors(layer)
         one, other = (
