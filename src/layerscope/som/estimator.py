@@ -1,10 +1,8 @@
 """`SOM`: a self-organizing map as a scikit-learn estimator."""
 
-import math
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from layerscope.errors import CorruptFileError
 from layerscope.progress import bar
 from layerscope.som.fast import SAMPLE, geometric, pays, solve_fast
 from layerscope.som.grid import Grid
+from layerscope.som.options import check_options, given_prototypes, plain
 from layerscope.som.quality import Quality, code_agreement, measure, topographic_product, trustworthiness
 from layerscope.som.rows import Rows, held, is_blocks, rows_of, weights_of
 from layerscope.som.search import Search
@@ -32,7 +31,6 @@ END_RADIUS = 0.6
 """In grid steps; smaller explains more variance at the cost of neighbourhoods."""
 JUDGED = 2000
 """Rows that trustworthiness is taken on, at most: its cost grows with their square."""
-METRICS, SOLVERS, DTYPES = ("euclidean", "cosine"), ("fast", "exact"), ("float32", "float64")
 SCHEMA = 1
 
 
@@ -133,13 +131,13 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         rows, tensors = self._rows(X, sample_weight, reset=True)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        self._check_options()
+        check_options(self.metric, self.solver, self.dtype, self.init, self.radius, self.epochs)
         sample = rows.sample(SAMPLE, seed=seed)
         assert rows.count is not None
         if rows.count < 2:
             raise ValueError("`X` has 1 sample (n_samples = 1); a map needs at least 2 rows.")
         grid = self._grid(rows, sample)
-        initial = self._given(grid, rows.width)
+        initial = None if isinstance(self.init, str) else given_prototypes(self.init, grid, rows.width)
         start, end = self._radii(grid)
         quick = self.solver == "fast" and rows.weights is None and pays(rows.count, len(grid), rows.width)
         dtype = getattr(torch, self.dtype)
@@ -309,7 +307,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         header = {
             "schema": SCHEMA,
             "kind": "som",
-            "options": {name: _plain(value) for name, value in options.items()},
+            "options": {name: plain(value) for name, value in options.items()},
             "grid": asdict(self.grid_),
             "scale": self._space.scale,
             "unit_length": self._space.unit_length,
@@ -425,27 +423,6 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         here = self._prototypes.device
         return rows.after(lambda block: self._space.enter(block.to(here))), tensors, device
 
-    def _check_options(self) -> None:
-        """Options that don't depend on the rows."""
-        for name, known in (("metric", METRICS), ("solver", SOLVERS), ("dtype", DTYPES)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"`{name}` must be one of {', '.join(known)}; got {getattr(self, name)!r}.")
-        if isinstance(self.init, str) and self.init not in ("pca", "sample"):
-            raise ValueError(f"`init` must be pca, sample or an array of prototypes; got {self.init!r}.")
-        if isinstance(self.epochs, bool) or not isinstance(self.epochs, int | np.integer) or self.epochs < 1:
-            raise ValueError(f"`epochs` must be an integer of at least 1; got {self.epochs!r}.")
-        if self.radius is not None:
-            pair = tuple(self.radius) if isinstance(self.radius, Sequence | np.ndarray) else ()
-            if (
-                len(pair) != 2
-                or not all(isinstance(one, Real) and 0 < float(one) < math.inf for one in pair)
-                or pair[0] < pair[1]
-            ):
-                raise ValueError(
-                    f"`radius` must be the first and last radius, two numbers above 0, the last not the larger, such "
-                    f"as (5.0, 0.6); got {self.radius!r}."
-                )
-
     def _radii(self, grid: Grid) -> tuple[float, float]:
         if self.radius is not None:
             first, last = self.radius
@@ -464,20 +441,6 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if self.shape != "auto":
             raise ValueError(f"`shape` must be 'auto' or the grid's rows and columns; got {self.shape!r}.")
         return suitable_grid(rows, sample, self.grid, self.topology)
-
-    def _given(self, grid: Grid, width: int) -> Prototypes | None:
-        """The prototypes given as `init`, if any."""
-        if isinstance(self.init, str):
-            return None
-        given = torch.as_tensor(self.init).detach()
-        if tuple(given.shape) not in ((len(grid), width), (grid.rows, grid.columns, width)):
-            raise ValueError(
-                f"`init` must have shape ({len(grid)}, {width}) or ({grid.rows}, {grid.columns}, {width}), one "
-                f"prototype a unit; got {tuple(given.shape)}."
-            )
-        if not bool(given.isfinite().all()):
-            raise ValueError("`init` must hold finite numbers; got NaN or infinity.")
-        return given.reshape(len(grid), width).to(torch.float64)
 
 
 def stability(maps: Sequence[SOM], X: Any) -> float:  # noqa: N803
@@ -498,10 +461,3 @@ def _drawn(rows: Rows, grid: Grid, seed: int) -> Prototypes:
     drawn = rows.sample(len(grid), seed=seed)
     drawn = drawn[torch.randperm(len(drawn), generator=torch.Generator().manual_seed(seed)).to(drawn.device)]
     return drawn[torch.arange(len(grid), device=drawn.device) % len(drawn)]
-
-
-def _plain(option: Any) -> Any:
-    """An option as JSON knows it: numpy's numbers as Python's."""
-    if isinstance(option, list | tuple):
-        return [_plain(one) for one in option]
-    return option.tolist() if isinstance(option, np.generic | np.ndarray) else option
