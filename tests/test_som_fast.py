@@ -442,3 +442,23 @@ def test_one_of_the_starts_is_the_plane_where_it_is_asked_for(monkeypatch):
     torch.testing.assert_close(one, other, atol=1e-3, rtol=0)
     one, other = (best_start(vectors, seed=seed, from_plane=False)[0] for seed in (0, 1))
     assert (one - other).abs().max() > 1
+
+
+def test_the_worse_half_of_the_starts_is_given_up(monkeypatch):
+    seen = []
+    search = fast._units_of_each
+    monkeypatch.setattr(fast, "_units_of_each", lambda rows, maps: (seen.append(len(maps)), search(rows, maps))[1])
+    vectors = torch.from_numpy(clusters(800, 5))
+    given = _Coordinates(vectors, torch.arange(len(vectors)), 1.0, 1.0, [])
+    fast._best_start(given, Grid(5, 6), [1.0] * 6, 1.0, [], 0, from_plane=True, unit_length=False)
+    assert seen == [16, 16, 16, 16, 16, 8, 8, 1]
+
+
+def test_heavy_tails_pay_less():
+    light, heavy = torch.randn(2000, 50), torch.randn(2000, 50)
+    heavy[:20] *= 30
+    count = int(2 * fast.PLAIN / (400 * 50))
+    assert fast.pays(count, 400, light)
+    assert not fast.pays(count, 400, heavy)
+    assert fast.pays(100 * count, 400, heavy)
+    assert not fast.pays(fast.FEWEST - 1, 10**9, light)

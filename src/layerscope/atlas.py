@@ -99,12 +99,12 @@ def _fit(vectors: Vectors, grid: Grid, scaling: str, before: Units | None, seed:
     else:
         initial = smoothed_means(centred, before, grid, START_SMOOTHING)
         start = ALIGNED_RADIUS
-    if pays(len(centred), len(grid), centred.shape[1]):
-        rows, radius = held(centred), (start, END_RADIUS)
-        sample = rows.sample(SAMPLE, seed=seed)
+    rows, radius = held(centred), (start, END_RADIUS)
+    sample = rows.sample(SAMPLE, seed=seed)
+    if pays(len(centred), len(grid), sample):
         solved = solve_fast(rows, sample, grid, initial=initial, radius=radius, epochs=EPOCHS, seed=seed)
     else:
-        solved = train(centred, grid, initial, geometric(start, END_RADIUS, EPOCHS))
+        solved = train(rows, grid, initial, geometric(*radius, EPOCHS))
     history = tuple(epoch.explained_variance for epoch in solved.history)
     return Map(grid, solved.prototypes, offset.float(), scale.float(), history)
 

@@ -139,12 +139,14 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         grid = self._grid(rows, sample)
         initial = None if isinstance(self.init, str) else given_prototypes(self.init, grid, rows.width)
         start, end = self._radii(grid)
-        quick = self.solver == "fast" and rows.weights is None and pays(rows.count, len(grid), rows.width)
         dtype = getattr(torch, self.dtype)
         if self.metric == "cosine":
             space = Space.sphere(rows.width, dtype=dtype, device=sample.device)
         else:
-            space = Space.around(held(sample) if quick else rows, dtype=dtype)
+            space = Space.around(held(sample), dtype=dtype)
+        quick = self.solver == "fast" and rows.weights is None and pays(rows.count, len(grid), space.enter(sample))
+        if not quick and self.metric != "cosine":
+            space = Space.around(rows, dtype=dtype)
         rows = rows.after(space.enter)
         initial = None if initial is None else space.enter(initial.to(sample.device))
         with bar("training a map", 4 if quick else int(self.epochs), show=bool(self.show_progress)) as progress:

@@ -22,7 +22,7 @@ from layerscope.som.rows import Rows
 from layerscope.som.search import Search, argmax
 from layerscope.som.train import Epoch, Solved, Tally, initial_plane, means, weighted_means
 from layerscope.subspace import principal_axes
-from layerscope.types import Prototypes, Units, Vectors
+from layerscope.types import PerSample, Prototypes, Units, Vectors
 
 PLAIN = 5 * 10**8
 """Multiplications below which an epoch of the plain rule takes some milliseconds, and savings would cost more."""
@@ -38,10 +38,12 @@ COARSE_UNITS = 128
 """Units of the coarsest grid, at most."""
 COARSE_ROWS = 4096
 COARSE_AXES = 16
-START_ROWS, MOST_START_ROWS, MOST_TAILS = 2048, 32_768, 64.0
+START_ROWS, MOST_START_ROWS, MOST_TAILS = 4096, 32_768, 64.0
 """However heavy the tails."""
 STARTS = 16
 COARSE_EPOCHS, MIDDLE_EPOCHS = 8, 6
+HALVED_AT = 4
+"""Epoch after which the worse half of the starts is given up."""
 JUDGED = 0.8
 """Radius at which coarse maps are compared, in steps of their own grid: tight enough to tell their folds."""
 LEVEL_END, LEVEL_START = 1.25, 2.5
@@ -66,9 +68,13 @@ class _Coordinates(NamedTuple):
     """Of each block, to tell whether the same rows come again."""
 
 
-def pays(count: int, units: int, width: int) -> bool:
-    """Whether the fast solver has anything to save on so many rows, units and features."""
-    return count >= FEWEST and count * units * width > PLAIN
+def pays(count: int, units: int, sample: Vectors) -> bool:
+    """Whether the fast solver has anything to save on `count` rows like those of `sample`: (n, d), centred.
+
+    The heavier their tails, the more rows an epoch takes, and the less is saved.
+    """
+    squares = torch.linalg.vector_norm(sample, dim=1).square_()
+    return count >= FEWEST and count * units * sample.shape[1] > PLAIN * _tails(squares)
 
 
 def solve_fast(
@@ -200,9 +206,14 @@ def _along(rows: Rows, axes: Tensor | None, like: Tensor, share: float, seed: in
     if start < rows.count:
         raise other_rows()
     squares = torch.linalg.vector_norm(vectors, dim=1).square_()
+    return _Coordinates(vectors, place.to(vectors.device), share, _tails(squares), sums)
+
+
+def _tails(squares: PerSample) -> float:
+    """E|x|^4 / E^2|x|^2 of the |x|^2 given, which are overwritten; 1 at least, and no more than 64."""
     middle = float(squares.mean(dtype=torch.float64))
     tails = float(squares.square_().mean(dtype=torch.float64)) / max(middle, 1e-150) ** 2
-    return _Coordinates(vectors, place.to(vectors.device), share, min(max(tails, 1.0), MOST_TAILS), sums)
+    return min(max(tails, 1.0), MOST_TAILS)
 
 
 def other_rows() -> ValueError:
@@ -272,17 +283,18 @@ def _best_start(
     prototypes = seen[drawn.to(seen.device)]  # (starts, K, leading)
     if from_plane:
         prototypes[0] = initial_plane(seen, grid, seed=seed)
-    maps = torch.arange(STARTS, device=seen.device) * len(grid)
     energy = _energy(rows[:few])  # in all directions, not those of coarse maps alone
-    for sigma in radii:
+    for epoch, sigma in enumerate(radii):
         units = _units_of_each(seen, prototypes)
-        tally = Tally(STARTS * len(grid), seen.shape[1], like=seen)
-        for index in range(STARTS):
-            tally.add(seen, units[:, index] + maps[index])
-        explained = tally.explained(prototypes.flatten(0, 1), STARTS * energy)
-        history.append(Epoch(sigma * scale, len(grid), few, explained * coordinates.share))
-        sums, counts = tally.sums.unflatten(0, (STARTS, -1)), tally.counts.unflatten(0, (STARTS, -1))
-        prototypes = weighted_means(sums, counts, grid, sigma, prototypes, unit_length=unit_length)
+        tallies = [Tally(len(grid), seen.shape[1], like=seen) for _ in prototypes]
+        for tally, own in zip(tallies, units.T, strict=True):
+            tally.add(seen, own)
+        explained = torch.tensor([one.explained(own, energy) for one, own in zip(tallies, prototypes, strict=True)])
+        history.append(Epoch(sigma * scale, len(grid), few, float(explained.mean()) * coordinates.share))
+        better = explained.sort(descending=True, stable=True).indices
+        better = better[: ceil(STARTS / 2)] if epoch == HALVED_AT else better
+        sums, counts = (torch.stack([getattr(tallies[one], name) for one in better]) for name in ("sums", "counts"))
+        prototypes = weighted_means(sums, counts, grid, sigma, prototypes[better], unit_length=unit_length)
     units = _units_of_each(unseen, prototypes)
     missed = torch.stack([(unseen - one[own]).square().sum(1) for one, own in zip(prototypes, units.T, strict=True)])
     best = int(missed.double().sum(1).argmin())
