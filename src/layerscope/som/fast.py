@@ -284,7 +284,7 @@ def _best_start(
     if from_plane:
         prototypes[0] = initial_plane(seen, grid, seed=seed)
     for epoch, sigma in enumerate(radii):
-        taken = seen[: ceil(few / 2)] if epoch <= HALVED_AT else seen
+        taken = seen[: max(few, START_ROWS) // 2] if epoch <= HALVED_AT else seen
         energy = _energy(rows[: len(taken)])  # in all directions, not those of coarse maps alone
         tallies = [Tally(len(grid), seen.shape[1], like=seen) for _ in prototypes]
         for tally, own in zip(tallies, _units_of_each(taken, prototypes).T, strict=True):
