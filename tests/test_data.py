@@ -1,18 +1,22 @@
-"""Samples with stable ids, from every kind of source."""
+"""A data set's values: batches by row, ids, parts; what a source may give as a batch."""
+
+from collections import UserDict
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import Dataset
 
-from layerscope.data import load_data
+from layerscope.data import Data, as_samples
+from layerscope.sources import load_data
+from layerscope.types import size_of
+
+INPUTS, LABELS = torch.stack([torch.full((2,), index / 20) for index in range(10)]), torch.arange(10) % 2
 
 
 class Listed(Dataset):
     """A map-style data set of (input, label) pairs."""
-
-    classes = ("even", "odd")
 
     def __init__(self, n=10, scale=1.0):
         self.n, self.scale = n, scale
@@ -24,95 +28,23 @@ class Listed(Dataset):
         return torch.full((2,), index * self.scale / 20), index % 2
 
 
-class Streamed(IterableDataset):
-    def __iter__(self):
-        return iter([(torch.full((2,), index / 20), index % 2) for index in range(10)])
-
-
-class Unlabelled(Dataset):
-    def __len__(self):
-        return 4
-
-    def __getitem__(self, index):
-        return torch.full((2,), index / 4)
-
-
-INPUTS, LABELS = torch.stack([torch.full((2,), index / 20) for index in range(10)]), torch.arange(10) % 2
-
-
-def save_images(folder, sizes=((6, 5),), mode="L"):
-    """Two images of each size for each of two classes; image k of all is of grey k."""
-    count = 0
+def save_images(folder):
     for name in ("cat", "dog"):
         (folder / name).mkdir(parents=True)
-        for size in sizes:
-            for _ in range(2):
-                Image.new(mode, size, count if mode == "L" else (count, 0, 255)).save(folder / name / f"{count}.png")
-                count += 1
+        for place in range(2):
+            Image.new("L", (6, 5), place).save(folder / name / f"{place}.png")
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        (INPUTS, LABELS),
-        (INPUTS.numpy(), LABELS.numpy()),
-        TensorDataset(INPUTS, LABELS),
-        Listed(),
-        Streamed(),
-        [(INPUTS[index], int(LABELS[index])) for index in range(10)],
-        DataLoader(Listed(), batch_size=3),
-        DataLoader(Streamed(), batch_size=3),
-    ],
-    ids=["tensors", "arrays", "TensorDataset", "Dataset", "IterableDataset", "list", "DataLoader", "iterable loader"],
-)
-def test_every_source_gives_the_same_samples_twice(source):
-    data = load_data(source)
-    for _ in range(2):
-        batches = list(data.batches(4))
-        assert [len(batch.ids) for batch in batches] == [4, 4, 2]
-        assert torch.cat([batch.inputs for batch in batches]).equal(INPUTS)
-        assert torch.cat([batch.labels for batch in batches]).equal(LABELS)
-        assert torch.cat([batch.ids for batch in batches]).equal(torch.arange(10))
+def named(ids, n=5):
+    """Data whose samples have ids of their own."""
+    numbers = torch.arange(n).float()
+    own = np.array(ids)
+    return Data("a source", np.arange(n), lambda rows: (numbers[list(rows), None], None), (), "made", ids=own)
 
 
-@pytest.mark.parametrize("source", [INPUTS, Unlabelled()], ids=["array", "Dataset"])
-def test_labels_may_be_missing(source):
-    assert next(load_data(source).batches(3)).labels is None
-
-
-def test_class_names_of_a_data_set_are_kept():
-    assert load_data(Listed()).class_names == ("even", "odd")
-
-
-def test_a_spec_may_name_a_factory():
-    data = load_data("py:layerscope.demo:test_data")
-    assert len(data) == 2000
-    assert data.source == "py:layerscope.demo:test_data"
-    assert data.class_names[9] == "Boot"
-
-
-def test_a_folder_of_images(tmp_path):
-    save_images(tmp_path)
-    data = load_data(f"folder:{tmp_path}")
-    batch = next(data.batches(10))
-    assert batch.inputs.shape == (4, 1, 5, 6)
-    assert batch.inputs[:, 0, 0, 0].mul(255).round().tolist() == [0, 1, 2, 3]
-    assert batch.labels.tolist() == [0, 0, 1, 1]
-    assert data.class_names == ("cat", "dog")
-
-
-def test_a_folder_of_colour_images_puts_channels_first(tmp_path):
-    save_images(tmp_path, mode="RGB")
-    batch = next(load_data(f"folder:{tmp_path}").batches(10))
-    assert batch.inputs.shape == (4, 3, 5, 6)
-    assert batch.inputs[3, :, 0, 0].mul(255).round().tolist() == [3, 0, 255]
-
-
-def test_an_npz_file(tmp_path):
-    np.savez(tmp_path / "a.npz", inputs=INPUTS.numpy(), labels=LABELS.numpy(), class_names=["even", "odd"])
-    data = load_data(f"npz:{tmp_path / 'a.npz'}")
-    assert next(data.batches(10)).inputs.equal(INPUTS)
-    assert data.class_names == ("even", "odd")
+def given(inputs, labels=None):
+    """Data that gives the same batch whatever is asked for."""
+    return Data("a source", np.arange(2), lambda _: (inputs, labels), (), "made")
 
 
 @pytest.mark.parametrize(
@@ -122,6 +54,116 @@ def test_bytes_are_pixels(shape, seen):
     batch = next(load_data(torch.full(shape, 51, dtype=torch.uint8)).batches(2))
     assert batch.inputs.shape == seen
     assert batch.inputs.unique().tolist() == pytest.approx([0.2])
+
+
+@pytest.mark.parametrize("kind", [dict, UserDict], ids=["dict", "UserDict"])
+def test_named_tensors_keep_whole_numbers_and_make_others_float32(kind):
+    made = as_samples(
+        kind(tokens=torch.tensor([[7, 8]]), mask=torch.tensor([[True, False]]), bytes=torch.tensor([9]).byte())
+        | {"scores": torch.tensor([0.5], dtype=torch.float64)},
+        "a source",
+    )
+    assert type(made) is dict
+    assert {name: tensor.dtype for name, tensor in made.items()} == {
+        "tokens": torch.int64,
+        "mask": torch.bool,
+        "bytes": torch.uint8,
+        "scores": torch.float32,
+    }
+    assert made["bytes"].tolist() == [9]
+
+
+def test_ordered_tensors_are_a_tuple_and_texts_a_list():
+    made = as_samples([torch.ones(3, 2), torch.zeros(3, dtype=torch.int64)], "a source")
+    assert isinstance(made, tuple)
+    assert [tensor.dtype for tensor in made] == [torch.float32, torch.int64]
+    assert as_samples(("one", "two", "three"), "a source") == ["one", "two", "three"]
+    assert size_of(made) == size_of(as_samples(("one", "two", "three"), "a source")) == 3
+
+
+@pytest.mark.parametrize(
+    ("inputs", "told"),
+    [
+        ({"question": ["a", "b"]}, "a source gives dict of list"),
+        ([torch.ones(2), "b"], "a source gives list of Tensor, str"),
+        (np.ones((2, 3)), "a source gives ndarray"),
+        ("ab", "a source gives str"),
+        ({}, "a source gives dict"),
+    ],
+)
+def test_other_inputs_are_refused(inputs, told):
+    with pytest.raises(TypeError, match=rf"one tensor, as named or ordered tensors, or as texts; {told}\.$"):
+        given(inputs).take([0, 1])
+
+
+@pytest.mark.parametrize("labels", [torch.tensor([0.5, 1.5]), torch.tensor([[0], [1]]), ["cat", "dog"]])
+def test_labels_that_are_no_whole_numbers_are_refused(labels):
+    with pytest.raises(TypeError, match="must give one whole number as each sample's label; a source does not"):
+        given(torch.ones(2, 3), labels).take([0, 1])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels", "told"),
+    [
+        (torch.ones(3, 2), None, "gives inputs of length 3 for 2 rows"),
+        ({"a": torch.ones(2), "b": torch.ones(1)}, None, "gives `b` of length 1 for 2 rows"),
+        ((torch.ones(2), torch.ones(4)), None, "gives input 1 of length 4 for 2 rows"),
+        (["one"], None, "gives inputs of length 1 for 2 rows"),
+        (torch.ones(2, 2), torch.tensor([1]), "gives labels of length 1 for 2 rows"),
+    ],
+)
+def test_a_source_that_gives_more_or_less_than_was_asked_for_is_refused(inputs, labels, told):
+    with pytest.raises(ValueError, match=told):
+        given(inputs, labels).take([0, 1])
+
+
+def test_ids_of_their_own_go_with_the_samples():
+    data = named([30, 10, 50, 20, 40])
+    batch = data.take([1, 3])
+    assert batch.ids.tolist() == [10, 20]
+    assert batch.inputs[:, 0].tolist() == [1, 3]
+    part = data.subset(np.array([4, 0]))
+    assert part.rows.tolist() == [0, 4]
+    assert torch.cat([batch.ids for batch in part.batches(1)]).tolist() == [30, 40]
+    assert part.shares(data.subset(np.array([0, 1]))) == 1
+
+
+def test_rows_are_found_by_ids():
+    data = named([30, 10, 50, 20, 40])
+    assert data.find([20, 30]).tolist() == [3, 0]
+    assert data.take(data.find([50])).ids.tolist() == [50]
+    assert load_data(INPUTS).find([3, 1]).tolist() == [3, 1]
+
+
+@pytest.mark.parametrize(
+    ("data", "ids"),
+    [
+        (named([30, 10, 50, 20, 40]), [10, 11]),
+        (named([30, 10, 50, 20, 40]).subset(np.array([1])), [11, 30]),
+        (load_data(INPUTS).subset(np.array([1])), [1, 2]),
+    ],
+    ids=["no such id", "id of another part", "row of another part"],
+)
+def test_ids_that_are_not_there_are_named(data, ids):
+    missing = ", ".join(str(sample) for sample in ids if sample not in (1, 10))
+    with pytest.raises(ValueError, match=f"`ids` must be ids of samples of .*; it holds none with {missing}"):
+        data.find(ids)
+
+
+def test_an_origin_is_found_by_id():
+    files = tuple(f"{row}.png" for row in range(3))
+    numbered = Data("a source", np.arange(3), lambda _: (None, None), (), "made", files=files)
+    own = Data("a source", np.arange(3), lambda _: (None, None), (), "made", files=files, ids=np.array([9, 7, 8]))
+    assert [numbered.origin(sample) for sample in (0, 2)] == ["0.png", "2.png"]
+    assert [own.origin(sample) for sample in (9, 8)] == ["0.png", "2.png"]
+    assert named([3, 4, 5, 6, 7]).origin(3) == "a source"
+
+
+def test_samples_say_where_they_come_from(tmp_path):
+    save_images(tmp_path)
+    data = load_data(f"folder:{tmp_path}")
+    assert [data.origin(row) for row in (0, 3)] == ["cat/0.png", "dog/1.png"]
+    assert load_data(INPUTS).origin(3) == "an array"
 
 
 def test_a_limit_draws_at_random_by_seed_and_keeps_ids():
@@ -150,7 +192,7 @@ def test_the_fingerprint_changes_with_the_data(tmp_path):
     )
     save_images(tmp_path)
     before = load_data(f"folder:{tmp_path}").fingerprint
-    (tmp_path / "dog" / "2.png").unlink()
+    (tmp_path / "dog" / "1.png").unlink()
     assert load_data(f"folder:{tmp_path}").fingerprint != before
 
 
@@ -162,116 +204,9 @@ def test_every_label_of_a_dataset_counts_in_its_fingerprint():
     assert load_data(Listed(600)).fingerprint != load_data(Relabelled(600)).fingerprint
 
 
-def test_a_dataset_that_is_another_at_every_reading_is_refused():
-    class Random(Listed):
-        def __getitem__(self, index):
-            return torch.rand(2), 0
-
-    with pytest.raises(
-        ValueError, match="sample 0 of the Random is another when it is read twice; remove random transforms"
-    ):
-        load_data(Random())
-
-
 def test_subsets_know_what_they_share():
     whole = load_data((INPUTS, LABELS))
     one, two = whole.split(0.5, seed=0)
     assert one.shares(two) == 0
     assert one.shares(whole) == 5
     assert whole.shares(load_data((INPUTS + 0.001, LABELS))) == 0
-
-
-def test_samples_say_where_they_come_from(tmp_path):
-    save_images(tmp_path)
-    data = load_data(f"folder:{tmp_path}")
-    assert [data.origin(row) for row in (0, 3)] == ["cat/0.png", "dog/3.png"]
-    assert load_data(INPUTS).origin(3) == "an array"
-
-
-def test_hidden_folders_are_no_classes_and_empty_ones_are_named(tmp_path):
-    save_images(tmp_path)
-    (tmp_path / ".cache").mkdir()
-    assert load_data(f"folder:{tmp_path}").class_names == ("cat", "dog")
-    (tmp_path / "bird").mkdir()
-    with pytest.raises(ValueError, match=r"is a class, but there is no image in 'bird'; remove it"):
-        load_data(f"folder:{tmp_path}")
-
-
-def test_a_colour_image_among_grey_ones_is_named(tmp_path):
-    save_images(tmp_path)
-    Image.new("RGB", (6, 5)).save(tmp_path / "dog" / "3.png")
-    with pytest.raises(ValueError, match=r"3.png' is in colour \(mode RGB\) and the first image is grey"):
-        next(load_data(f"folder:{tmp_path}").batches(4))
-
-
-def test_a_file_that_is_no_npz_is_named(tmp_path):
-    (tmp_path / "a.npz").write_text("no")
-    with pytest.raises(ValueError, match=r"a.npz' is no npz file; write one with numpy.savez"):
-        load_data(f"npz:{tmp_path / 'a.npz'}")
-
-
-def test_a_loader_that_shuffles_is_refused():
-    with pytest.raises(ValueError, match="draws samples by RandomSampler, so that a sample has no fixed place"):
-        load_data(DataLoader(Listed(), shuffle=True))
-
-
-def test_mixed_sizes_name_both_files(tmp_path):
-    save_images(tmp_path, sizes=((6, 5), (4, 4)))
-    with pytest.raises(ValueError, match=r"images must have one size; '.*2.png' is \(4, 4\), '.*0.png' is \(5, 6\)"):
-        next(load_data(f"folder:{tmp_path}").batches(10))
-
-
-def test_a_damaged_image_is_named(tmp_path):
-    save_images(tmp_path)
-    (tmp_path / "cat" / "1.png").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"'.*1.png' is no readable image"):
-        next(load_data(f"folder:{tmp_path}").batches(10))
-
-
-def test_an_npz_file_without_inputs_says_what_it_holds(tmp_path):
-    np.savez(tmp_path / "a.npz", images=INPUTS.numpy())
-    with pytest.raises(ValueError, match="must hold an array `inputs`; it holds images"):
-        load_data(f"npz:{tmp_path / 'a.npz'}")
-
-
-def test_pickled_arrays_are_not_read(tmp_path):
-    np.savez(tmp_path / "a.npz", inputs=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(ValueError, match="allow_pickle=False"):
-        load_data(f"npz:{tmp_path / 'a.npz'}")
-
-
-@pytest.mark.parametrize(
-    ("source", "told"),
-    [
-        ("npz:nowhere.npz", "there is no file 'nowhere.npz'"),
-        ("folder:nowhere", "there is no folder 'nowhere'"),
-        ("images/val", "can't be read; write `folder:PATH`, `npz:FILE` or `py:package.module:factory`"),
-        (torch.zeros(0, 3), "`data` is empty: an array holds no samples"),
-        ([], "`data` is empty: list holds no samples"),
-        ((INPUTS, LABELS[:4]), "must have one label for each input; got 10 inputs and 4 labels"),
-    ],
-)
-def test_what_is_no_data_is_refused(source, told):
-    with pytest.raises(ValueError, match=told):
-        load_data(source)
-
-
-def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="`data` is empty: folder:"):
-        load_data(f"folder:{tmp_path}")
-
-
-def test_objects_of_another_kind_are_refused():
-    with pytest.raises(
-        TypeError, match=r"must be a spec, an array, a pair \(inputs, labels\), a Dataset or a DataLoader; got int"
-    ):
-        load_data(3)
-    with pytest.raises(TypeError, match="must give inputs as tensors; list gives dict"):
-        next(load_data([({"text": torch.tensor(1)}, 0)]).batches(1))
-    with pytest.raises(TypeError, match="must give one whole number as each sample's label"):
-        next(load_data((INPUTS, LABELS / 2)).batches(1))
-
-
-def test_a_limit_below_one_is_refused():
-    with pytest.raises(ValueError, match="`limit` must be at least 1; got 0"):
-        load_data(INPUTS, limit=0)

@@ -9,11 +9,15 @@ import pytest
 PACKAGE = "layerscope"
 ROOT = Path(__file__).parents[1] / "src" / PACKAGE
 LAYERS = [  # low to high; names on one line are siblings and may not import each other
-    {"errors", "types"},
+    {"errors", "types", "images", "layouts", "specs", "preprocessing"},
     {"products", "drawing"},
     {"store", "stats", "progress", "subspace", "reductions"},
+    {"fingerprints"},
     {"results", "network", "som"},
-    {"summary", "data", "layers"},
+    {"summary", "data", "layers", "models_hf"},
+    {"objects", "pictures"},
+    {"files", "tables"},
+    {"sources", "models"},
     {"recording"},
     {"atlas"},
     {"codes"},

@@ -86,5 +86,5 @@ def test_own_modules_called_input_and_logits_keep_a_name():
     module = Named().eval()
     assert picked(module, torch.rand(2, 4), "*") == ("input#0", "logits#0")
     seen = {}
-    Network(module).watch(torch.rand(2, 4), ["input#0"], lambda name, output: seen.update({name: output.shape}))
+    Network(module).watch(torch.rand(2, 4), ["input#0"], lambda name, output: seen.update({name: output.tensor.shape}))
     assert seen == {"input#0": (2, 5)}

@@ -1,18 +1,23 @@
 """Hooks: right values, and none left behind."""
 
+import copy
+import dataclasses
 import functools
+import warnings
+from typing import NamedTuple
 
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import relu
 
-from layerscope.network import Network, first_tensor, load_network
+from layerscope.images import Resize
+from layerscope.network import Network, first_tensor
 
 
 def kept(network, inputs, layers):
     seen = {}
-    logits = network.watch(inputs, layers, lambda name, output: seen.__setitem__(name, output.detach().clone()))
+    logits = network.watch(inputs, layers, lambda name, output: seen.__setitem__(name, output.tensor.detach().clone()))
     return logits, seen
 
 
@@ -128,7 +133,7 @@ def test_logits_are_found_in_any_answer(wrap):
 @pytest.mark.parametrize(
     ("wrap", "told"),
     [
-        (lambda x: {"scores": x}, "it returned dict. Wrap it"),
+        (lambda x: {"scores": x}, "under `logits`; it returned dict. Say where they are"),
         (lambda x: x.sum(1), r"it returned Tensor of shape \(2,\)"),
         (lambda _: (), "it returned tuple"),
     ],
@@ -296,32 +301,211 @@ def test_a_module_that_cannot_be_copied_is_told():
         Network(Holds().eval()).untrained(0)
 
 
-def test_a_network_comes_from_a_spec_a_module_or_itself(module):
-    network = load_network("py:layerscope.demo:network")
-    assert network.class_names[1] == "Trouser"
-    assert load_network(network) is network
-    assert load_network(module).module is module
+@pytest.mark.parametrize("output", ["scores", 1, -1])
+def test_where_the_logits_are_can_be_said(output):
+    wrap = (lambda x: {"scores": x, "logits": 0 * x}) if output == "scores" else (lambda x: (0 * x, x))
+    module = Answer(wrap).eval()
+    inputs = torch.rand(2, 4)
+    assert Network(module, output=output)(inputs).equal(module.linear(inputs))
 
 
-def test_factories_of_the_working_folder_are_found(tmp_path, monkeypatch):
-    (tmp_path / "factory_for_test.py").write_text(
-        "from torch import nn\n\ndef make():\n    return nn.Linear(2, 2).eval()\n\n"
-        "nothing = 3\n\ndef wrong():\n    return 3\n"
-    )
-    monkeypatch.chdir(tmp_path)
-    assert isinstance(load_network("py:factory_for_test:make").module, nn.Linear)
-    with pytest.raises(ValueError, match="module 'factory_for_test' has no function 'nothing'"):
-        load_network("py:factory_for_test:nothing")
-    with pytest.raises(TypeError, match=r"must be a layerscope.Network or a torch.nn.Module; got int"):
-        load_network("py:factory_for_test:wrong")
+@pytest.mark.parametrize(("output", "wrap"), [("scores", lambda x: (x,)), (3, lambda x: (x,)), (0, lambda x: {"a": x})])
+def test_logits_that_are_not_where_they_should_be(output, wrap):
+    network = Network(Answer(wrap).eval(), output=output)
+    with pytest.raises(TypeError, match=rf"under `output` '?{output}'?; it returned (tuple|dict)"):
+        network(torch.rand(2, 4))
+    assert network.watch(torch.rand(2, 4), [], lambda *_: None) is None
 
 
-@pytest.mark.parametrize("spec", ["resnet18", "py:only", "timm:resnet18", "py::make"])
-def test_a_spec_that_cannot_be_read_is_refused(spec):
-    with pytest.raises(ValueError, match=r"can't be read; write `py:package.module:factory`"):
-        load_network(spec)
+class Found(NamedTuple):
+    hidden: torch.Tensor
 
 
-def test_a_module_that_cannot_be_imported_is_named():
-    with pytest.raises(ValueError, match=r"names a module that can't be imported \(No module named 'no_such_module'\)"):
-        load_network("py:no_such_module:make")
+@dataclasses.dataclass
+class Held:
+    name: str
+    hidden: torch.Tensor
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda x: (x, None), lambda x: {"h": x}, lambda x: [x], Found, lambda x: Held("a", x)],
+    ids=["tuple", "dict", "list", "namedtuple", "dataclass"],
+)  # fmt: skip
+def test_a_layer_may_put_out_several_things(wrap):
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.nothing = Answer(wrap), Answer(lambda _: None)
+
+        def forward(self, x):
+            self.nothing(x)
+            self.inner(x)
+            return x
+
+    module, inputs = Outer().eval(), torch.rand(2, 4)
+    _, seen = kept(Network(module), inputs, ["inner"])
+    assert seen["inner"].equal(module.inner.linear(inputs))
+    with pytest.raises(TypeError, match="Layer 'nothing' puts out NoneType, which holds no tensor"):
+        kept(Network(module), inputs, ["nothing"])
+    assert hooks(module) == 0
+
+
+def test_one_activation_used_three_times_has_three_calls():
+    class Thrice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(4, 5), nn.Linear(5, 5), nn.Linear(5, 3)
+            self.act = nn.ReLU(inplace=True)
+
+        def forward(self, x):
+            return self.act(self.c(self.act(self.b(self.act(self.a(x))))))
+
+    module, inputs = Thrice().eval(), torch.randn(6, 4)
+    logits, seen = kept(Network(module, bounds=(-9.0, 9.0)), inputs, ["a", "b", "act#0", "act#1", "act#2"])
+    assert seen["a"].equal(module.a(inputs))  # before the activation function overwrote it
+    assert seen["act#0"].equal(relu(module.a(inputs)))
+    assert seen["act#1"].equal(relu(module.b(seen["act#0"])))
+    assert seen["act#2"].equal(logits)
+    assert [call.name for call in Network(module).trace(inputs)[0]] == ["a", "act#0", "b", "act#1", "c", "act#2"]
+
+
+def test_shared_weights_are_two_layers():
+    module = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4)).eval()
+    module[2].weight = module[0].weight
+    _, seen = kept(Network(module), torch.rand(3, 4), ["0", "2"])
+    assert not seen["0"].equal(seen["2"])
+
+
+def test_hooks_of_the_users_own_are_heard_and_kept():
+    module, inputs = nn.Sequential(nn.Linear(4, 3), nn.ReLU()).eval(), torch.rand(2, 4)
+    own = module[0].register_forward_hook(lambda _module, _inputs, output: output + 1)
+    _, seen = kept(Network(module), inputs, ["0"])
+    assert seen["0"].equal(module[0](inputs))  # what the next layer is given
+    own.remove()
+    assert not seen["0"].equal(module[0](inputs))
+    assert hooks(module) == 0
+
+
+def test_the_pass_ends_with_the_last_wanted_layer_where_logits_are_not_wanted():
+    ran = []
+
+    class Tell(nn.Linear):
+        def forward(self, x):
+            ran.append(self.out_features)
+            return super().forward(x)
+
+    class Guarded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(Tell(4, 5), Tell(5, 6), Tell(6, 3))
+
+        def forward(self, x):
+            try:
+                return self.layers(x)
+            except Exception:  # noqa: BLE001 - a network may catch what it likes
+                return None
+
+    module, seen = Guarded().eval(), []
+    network = Network(module)
+    keep = lambda name, _output: seen.append(name)  # noqa: E731
+    assert network.watch(torch.rand(2, 4), ["layers.1", "layers.0"], keep, logits=False) is None
+    assert ran == [5, 6]
+    assert seen == ["layers.0", "layers.1"]
+    assert hooks(module) == 0
+    assert network.watch(torch.rand(2, 4), ["layers.1"], keep).shape == (2, 3)
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, lambda m: torch.compile(m, backend="eager")])
+def test_wrappers_are_looked_through(wrap, module, pairs):
+    images = pairs[0][:3]
+    wrapped = wrap(module).eval()
+    network = Network(wrapped)
+    assert network.module is module
+    assert network.name == "TinyNet"
+    _, seen = kept(network, images, ["stem"])
+    assert seen["stem"].equal(module.stem(images))
+
+
+def test_a_distributed_network_is_looked_through(module, pairs, tmp_path):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/rank", rank=0, world_size=1)
+    try:
+        wrapped = nn.parallel.DistributedDataParallel(module).eval()
+        network = Network(wrapped)
+    finally:
+        torch.distributed.destroy_process_group()
+    assert kept(network, pairs[0][:3], ["stem"])[1]["stem"].equal(module.stem(pairs[0][:3]))
+
+
+def test_compiled_parts_are_recorded_through_their_original(module, pairs):
+    images = pairs[0][:3]
+    plain = {name: module.get_submodule(name)(images) for name in ("stem", "stem.0")}
+    module.stem = torch.compile(module.stem, backend="eager")
+    module(images)
+    _, seen = kept(Network(module), images, ["stem", "stem._orig_mod.0"])
+    assert seen["stem"].equal(plain["stem"])
+    assert seen["stem._orig_mod.0"].equal(plain["stem.0"])
+
+
+@pytest.mark.parametrize("make", ["script", "trace"])
+def test_scripted_networks_are_refused_with_what_to_do(make, module, pairs):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        scripted = torch.jit.script(module) if make == "script" else torch.jit.trace(module, pairs[0][:2])
+    with pytest.raises(TypeError, match=r"but it is scripted or traced .* and hooks don't see inside; give the module"):
+        Network(scripted)
+    module.middle = scripted
+    with pytest.raises(TypeError, match="but part 'middle' of it is scripted"):
+        Network(module)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_inputs_are_brought_to_the_type_of_the_weights(dtype, module, pairs):
+    images = pairs[0][:3]
+    network = Network(copy.deepcopy(module).to(dtype), preprocess=lambda x: 2 * x - 1)
+    logits, seen = kept(network, images, ["stem"])
+    assert logits.dtype == seen["stem"].dtype == dtype
+    assert seen["stem"].equal(network.module.stem((2 * images - 1).to(dtype)))
+
+
+def test_autocast_of_the_users_own_is_respected(module, pairs):
+    images = pairs[0][:3]
+    with torch.autocast("cpu", torch.bfloat16):
+        _, seen = kept(Network(module), images, ["stem"])
+        assert seen["stem"].dtype == torch.bfloat16
+        assert seen["stem"].equal(module.stem(images))
+
+
+def test_the_memory_format_of_inputs_changes_no_value():
+    wide = nn.Sequential(nn.Conv2d(4, 8, 3), nn.ReLU()).eval()
+    inputs = torch.rand(2, 4, 7, 7)
+    _, one = kept(Network(wide), inputs, ["0"])
+    _, other = kept(Network(wide), inputs.contiguous(memory_format=torch.channels_last), ["0"])
+    torch.testing.assert_close(one["0"], other["0"])
+
+
+def test_named_and_ordered_inputs_are_given_as_the_module_takes_them():
+    class Two(nn.Module):
+        def forward(self, left, right):
+            return left - right
+
+    left, right = torch.rand(2, 3), torch.rand(2, 3)
+    network = Network(Two().eval())
+    assert network((left, right)).equal(left - right)
+    assert network({"right": right, "left": left}).equal(left - right)
+
+
+def test_texts_are_preprocessed_into_what_the_module_takes():
+    def count(texts):
+        return torch.tensor([[float(len(text)), float(text.count("a"))] for text in texts])
+
+    network = Network(nn.Linear(2, 3).eval(), preprocess=count)
+    assert network(["a banana", "x"]).equal(network.module(torch.tensor([[8.0, 4.0], [1.0, 0.0]])))
+
+
+def test_a_blank_sample_is_grey_of_the_size_that_the_network_takes():
+    linear = nn.Linear(2, 3).eval()
+    blank = Network(linear, resize=Resize(4, 5, channels=1), bounds=(-1.0, 3.0)).blank(2)
+    assert blank.equal(torch.ones(2, 1, 4, 5))
+    assert Network(linear).blank(3, (7,)).shape == (3, 7)
+    with pytest.raises(ValueError, match="What this network takes isn't known from its name; give the shape of one"):
+        Network(linear).blank(2)

@@ -1,19 +1,30 @@
 """Recordings: right values, whole shards, resumed and checked."""
 
 import json
+import os
+import re
+import resource
+import shutil
+import signal
+import time
+import traceback
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from layerscope import recording as recording_module
-from layerscope.data import load_data
-from layerscope.errors import CorruptFileError, NonFiniteError
+from layerscope.data import Data
+from layerscope.errors import CorruptFileError, FolderInUseError, NonFiniteError, RunMismatchError, StorageError
 from layerscope.layers import Layer
+from layerscope.layouts import Output
 from layerscope.network import Network
 from layerscope.recording import load_recording, record
 from layerscope.reductions import parse_reduction
+from layerscope.sources import load_data
+from layerscope.store import load_table
 
 LAYERS = ("stem", "middle")
 
@@ -24,7 +35,8 @@ def recorded(module, pairs, folder, **options):
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    """Everything but the lock, which is nobody's result."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != ".lock"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +58,8 @@ def test_vectors_equal_those_of_a_plain_forward_pass(module, pairs, tmp_path):
     assert [layer.name for layer in found.depth("mean")] == ["input", "stem", "middle", "logits"]
     for layer in found.layers:
         reduce = parse_reduction("flatten" if layer.name == "input" else layer.reduction)
-        torch.testing.assert_close(found.vectors(layer), reduce(plain[layer.name]), atol=1e-6, rtol=1e-5)
+        told = Output(plain[layer.name], 1)
+        torch.testing.assert_close(found.vectors(layer), reduce(told), atol=1e-6, rtol=1e-5)
     assert found.ids.equal(torch.arange(120))
     assert found.labels.equal(labels)
     assert found.predictions.equal(plain["logits"].argmax(1))
@@ -100,10 +113,7 @@ def test_an_interrupted_recording_goes_on_and_ends_with_the_same_bytes(module, p
 
     with pytest.raises(KeyboardInterrupt):
         recorded(module, pairs, tmp_path / "cut", perturb=Through(interrupt))
-    assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == [
-        "shard-00000.safetensors",
-        "shard-00001.safetensors",
-    ]
+    assert list(contents(tmp_path / "cut")) == ["shard-00000.safetensors", "shard-00001.safetensors"]
     seen = []
 
     def watch(_network, batch):
@@ -123,45 +133,86 @@ def test_a_finished_recording_is_found_and_not_made_again(module, pairs, tmp_pat
     assert before == {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
 
 
-@pytest.mark.parametrize("change", ["weights", "data", "perturbation", "layers"])
-def test_a_recording_of_something_else_is_not_taken_for_this_one(module, pairs, tmp_path, change):
+@pytest.mark.parametrize("finished", [True, False], ids=["finished", "unfinished"])
+@pytest.mark.parametrize("change", ["network", "data", "perturbation", "layers", "batch_size", "dtype"])
+def test_a_recording_of_something_else_is_left_alone(module, pairs, tmp_path, change, finished):
     images, labels = pairs
     recorded(module, pairs, tmp_path, perturb=Darken(0.5))
-    options = {"perturb": Darken(0.5)}
-    layers = LAYERS
-    if change == "weights":
+    if not finished:
+        (tmp_path / "manifest.json").unlink()
+        (tmp_path / "samples.parquet").unlink()
+    before = contents(tmp_path)
+    options, layers = {"perturb": Darken(0.5), "batch_size": 32, "show_progress": False}, LAYERS
+    if change == "network":
         with torch.no_grad():
             module.head.bias += 1
     elif change == "data":
         images = images * 0.9
     elif change == "perturbation":
-        options = {"perturb": Darken(0.4)}
-    else:
+        options["perturb"] = Darken(0.4)
+    elif change == "layers":
         layers = ("stem",)
-    found = record(
-        Network(module), load_data((images, labels)), layers, tmp_path, batch_size=32, show_progress=False, **options
-    )
+    else:
+        options[change] = {"batch_size": 16, "dtype": "float16"}[change]
+    network, data = Network(module), load_data((images, labels))
+    with pytest.raises(RunMismatchError, match=rf"holds a recording made with another {change}; choose another folder"):
+        record(network, data, layers, tmp_path, **options)
+    assert contents(tmp_path) == before
+    found = record(network, data, layers, tmp_path, overwrite=True, **options)
     factor = options["perturb"].factor
     torch.testing.assert_close(found.logits(), module(images * factor).detach(), atol=1e-6, rtol=1e-5)
     assert [layer.name for layer in found.depth("mean")] == ["input", *layers, "logits"]
 
 
-@pytest.mark.parametrize("finished", [True, False], ids=["finished", "unfinished"])
-def test_a_damaged_byte_is_found(module, pairs, tmp_path, finished):
+def test_any_damaged_byte_of_a_finished_shard_is_found_when_it_is_read(module, pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr(recording_module, "SHARD_BYTES", 1)
+    recorded(module, pairs, tmp_path)
+    shard = tmp_path / "shard-00002.safetensors"
+    good = shard.read_bytes()
+    places = torch.randint(len(good), (150,), generator=torch.Generator().manual_seed(0)).tolist()
+    for place in (0, 5, 20, len(good) - 1, *places):
+        content = bytearray(good)
+        content[place] ^= 1 << place % 8
+        shard.write_bytes(content)
+        with pytest.raises(CorruptFileError, match=r"'.*shard-00002.safetensors' is (missing or damaged|damaged)"):
+            read_all(load_recording(tmp_path))
+    shard.write_bytes(good)
+    read_all(load_recording(tmp_path))
+    shard.unlink()
+    with pytest.raises(CorruptFileError, match=r"'.*shard-00002.safetensors' is missing or damaged; delete"):
+        load_recording(tmp_path)
+
+
+def read_all(found):
+    """Every tensor of every shard."""
+    found.logits()
+    for name in ("ids", "labels"):
+        list(found._blocks(name))
+    for layer in found.layers:
+        found.vectors(layer)
+
+
+def test_a_damaged_byte_of_an_unfinished_shard_is_found_and_the_shard_made_again(module, pairs, tmp_path):
     whole = recorded(module, pairs, tmp_path)
     shard = tmp_path / "shard-00000.safetensors"
-    content = bytearray(shard.read_bytes())
-    good = bytes(content)
+    good = shard.read_bytes()
+    content = bytearray(good)
     content[-5] ^= 1
     shard.write_bytes(content)
-    if finished:
-        with pytest.raises(CorruptFileError, match=r"'.*shard-00000.safetensors' is missing or damaged; delete"):
-            recorded(module, pairs, tmp_path)
-    else:
-        (tmp_path / "manifest.json").unlink()
-        recorded(module, pairs, tmp_path)
-        assert shard.read_bytes() == good
-        assert len(whole) == 120
+    (tmp_path / "manifest.json").unlink()
+    recorded(module, pairs, tmp_path)
+    assert shard.read_bytes() == good
+    assert len(whole) == 120
+
+
+def test_a_damaged_table_of_samples_is_found(module, pairs, tmp_path):
+    recorded(module, pairs, tmp_path)
+    table = tmp_path / "samples.parquet"
+    content = bytearray(table.read_bytes())
+    content[len(content) // 2] ^= 1
+    table.write_bytes(content)
+    with pytest.raises(CorruptFileError, match=r"'.*samples.parquet' is missing or damaged; delete"):
+        load_recording(tmp_path)
 
 
 def test_the_manifest_says_what_is_there(module, pairs, tmp_path):
@@ -197,7 +248,7 @@ def test_inputs_outside_the_bounds_are_refused_with_their_ids(module, pairs, tmp
         match=r"bounds \[0, 1\]; 1 samples of a batch \(ids 40\) have values from .* to 3\. Give the data before",
     ):
         recorded(module, images, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == []
+    assert contents(tmp_path) == {}
 
 
 def test_activations_that_are_not_finite_are_refused_with_layer_and_samples(module, pairs, tmp_path, monkeypatch):
@@ -224,3 +275,306 @@ def test_labels_that_are_no_class_of_the_network_are_refused(module, pairs, tmp_
     labels[7] = label
     with pytest.raises(ValueError, match="Labels must be classes of the network, 0 to 2; got labels from"):
         recorded(module, (pairs[0], labels), tmp_path)
+
+
+class TokenNet(nn.Module):
+    """Reads the tokens that are no padding; puts out a mapping."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.mix, self.head = nn.Embedding(20, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, input_ids, attention_mask):
+        hidden = self.mix(self.embed(input_ids))
+        weight = attention_mask[..., None].float()
+        return {"logits": self.head((hidden * weight).sum(1) / weight.sum(1))}
+
+
+def token_data(padding=0, n=12, width=7):
+    """Token ids and masks, of several lengths; what stands in the padding says nothing."""
+    lengths = torch.arange(n) % width + 1
+    mask = (torch.arange(width) < lengths[:, None]).long()
+    ids = torch.randint(1, 20, (n, width), generator=torch.Generator().manual_seed(0))
+    return {"input_ids": torch.where(mask.bool(), ids, padding), "attention_mask": mask}
+
+
+@dataclass(frozen=True)
+class Given:
+    """Data of mappings, one sample a row."""
+
+    tensors: dict
+
+    @property
+    def data(self):
+        n = len(self.tensors["input_ids"])
+
+        def read(rows):
+            return {name: tensor[list(rows)] for name, tensor in self.tensors.items()}, None
+
+        return Data("tokens", np.arange(n), read, (), repr(self.tensors))
+
+
+ALL = ("mean", "max", "cls", "last", "flatten", "sketch:8", "tokens", "positions:3")
+
+
+def test_tokens_are_recorded_under_every_reduction_whatever_the_padding_says(tmp_path):
+    torch.manual_seed(0)
+    network = Network(TokenNet().eval())
+    first, other = (
+        record(network, Given(token_data(padding)).data, ["mix"], tmp_path / str(padding), reductions=ALL, batch_size=5)
+        for padding in (0, 19)
+    )
+    assert [str(layer) for layer in first.layers[:4]] == ["mix|mean", "logits|mean", "mix|max", "logits|max"]
+    assert [str(layer) for layer in first.layers[-2:]] == ["mix|tokens", "mix|positions:3"]
+    for layer in first.layers:
+        assert first.vectors(layer).equal(other.vectors(layer))
+    tokens, plain = first.layers[-2], network.module.mix(network.module.embed(token_data()["input_ids"]))
+    mask = token_data()["attention_mask"].bool()
+    torch.testing.assert_close(first.vectors(tokens), plain[mask])
+    assert first.parents(tokens).equal(mask.nonzero()[:, 0])
+    assert first.places(tokens).equal(mask.nonzero()[:, 1])
+    some = first.layers[-1]
+    assert first.parents(some).bincount().tolist() == [min(3, int(one)) for one in mask.sum(1)]
+    torch.testing.assert_close(first.vectors(some), plain[first.parents(some), first.places(some)])
+    mean = Layer("mix", "mean")
+    assert first.parents(mean).equal(first.ids)
+    assert first.places(mean).equal(torch.zeros(12, dtype=torch.int64))
+
+
+def test_a_sample_without_tokens_is_named(tmp_path):
+    tensors = token_data()
+    tensors["attention_mask"][7] = 0
+    with pytest.raises(ValueError, match="the attention mask of ids 7 is all 0; leave them out"):
+        record(Network(TokenNet().eval()), Given(tensors).data, ["mix"], tmp_path)
+
+
+def test_inputs_of_several_lengths_are_refused_where_that_matters(tmp_path):
+    class Growing(Data):
+        def take(self, ids):
+            batch = super().take(ids)
+            width = 7 if max(ids) < 8 else 5
+            return batch._replace(inputs={name: tensor[:, :width] for name, tensor in batch.inputs.items()})
+
+    tensors = token_data()
+    data = Growing(**vars(Given(tensors).data))
+    tensors["attention_mask"][8:, 5:] = 0
+    network = Network(TokenNet().eval())
+    record(network, data, ["mix"], tmp_path / "mean", reductions=["mean"], batch_size=4, show_progress=False)
+    with pytest.raises(
+        ValueError, match=r"'mix\|flatten' gave vectors 42 wide before and 30 wide for ids 8, 9, 10, 11"
+    ):
+        record(network, data, ["mix"], tmp_path / "flat", reductions=["flatten"], batch_size=4, show_progress=False)
+
+
+def test_a_reduction_after_a_bar_is_that_layers_own(module, pairs, tmp_path):
+    found = record(
+        Network(module),
+        load_data(pairs),
+        ["stem", "middle*|positions:2", "m*dle|max"],
+        tmp_path,
+        reductions=["mean"],
+        show_progress=False,
+    )
+    assert list(map(str, found.layers)) == [
+        "input|mean", "stem|mean", "logits|mean",
+        "middle.0|positions:2", "middle.1|positions:2", "middle|positions:2",
+        "input|max", "middle|max", "logits|max",
+    ]  # fmt: skip
+
+
+def test_a_network_without_logits_is_recorded_without_predictions(module, pairs, tmp_path):
+    body = nn.Sequential(module.stem, module.middle).eval()
+    found = record(Network(body), load_data(pairs), ["0", "1"], tmp_path, reductions=["mean"], show_progress=False)
+    assert found.predictions is None
+    assert [layer.name for layer in found.layers] == ["input", "0", "1"]
+    assert found.labels.equal(pairs[1])
+    with pytest.raises(KeyError, match="Logits were not recorded"):
+        found.logits()
+    assert load_table(tmp_path / "samples.parquet")["prediction"].isna().all()
+
+
+def test_without_logits_a_pass_ends_with_the_last_wanted_layer(module, pairs, tmp_path):
+    class Never(nn.Module):
+        def forward(self, _x):
+            raise AssertionError
+
+    network = Network(module)
+    plan = record(network, load_data(pairs), ["stem"], tmp_path / "all", reductions=["mean"], show_progress=False)
+    seen = []
+    module.head.register_forward_hook(lambda *_: seen.append(1))
+    found = record(
+        network, load_data(pairs), ["stem"], tmp_path / "some", reductions=["mean"], logits=False, show_progress=False
+    )
+    assert len(seen) == 1  # the one pass that tells what runs
+    assert found.predictions is None
+    assert [layer.name for layer in found.layers] == ["input", "stem"]
+    assert found.vectors(found.layers[1]).equal(plan.vectors(plan.layers[1]))
+
+
+@pytest.mark.parametrize(("dtype", "precision"), [("float16", 2**-11), ("bfloat16", 2**-8)])
+def test_half_the_bytes_hold_nearly_the_same(module, pairs, tmp_path, dtype, precision):
+    whole = recorded(module, pairs, tmp_path / "whole")
+    half = recorded(module, pairs, tmp_path / "half", dtype=dtype)
+    for layer in whole.layers:
+        one, other = whole.vectors(layer), half.vectors(layer)
+        assert other.dtype == torch.float32
+        assert ((one - other).abs() <= precision * one.abs() + 1e-7).all()
+    assert half.logits().equal(whole.logits())  # predictions don't change
+    sizes = [(folder / "shard-00000.safetensors").stat().st_size for folder in (tmp_path / "half", tmp_path / "whole")]
+    assert sizes[0] < 0.7 * sizes[1]
+
+
+def test_numbers_that_float16_does_not_hold_are_told(module, pairs, tmp_path):
+    with torch.no_grad():
+        module.stem[0].weight *= 1e6
+    with pytest.raises(
+        NonFiniteError, match=r"Layer 'stem' puts out numbers up to .*, more than float16 holds \(65,504\)"
+    ):
+        recorded(module, pairs, tmp_path, dtype="float16")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"dtype": "int8"}, "`dtype` must be one of float32, float16, bfloat16; got 'int8'"),
+        ({"batch_size": 0}, "`batch_size` must be a whole number, at least 1; got 0"),
+    ],
+)
+def test_options_out_of_range_are_refused(module, pairs, tmp_path, options, told):
+    with pytest.raises(ValueError, match=told):
+        recorded(module, pairs, tmp_path, **options)
+
+
+def test_a_network_that_fails_says_at_which_samples_and_keeps_no_hook(module, pairs, tmp_path):
+    class Fails(nn.Module):
+        def forward(self, x):
+            if bool((x > 0.99).any()) and len(x) > 2:
+                raise RuntimeError("out of order")
+            return x
+
+    images = pairs[0].clone()
+    images[65] = 0.995
+    module.stem = nn.Sequential(Fails(), *module.stem).eval()
+    with pytest.raises(RuntimeError, match="out of order") as failed:
+        recorded(module, images, tmp_path)
+    assert failed.value.__notes__ == [
+        "This was while recording the samples with ids 64, 65, 66, 67, 68, 69, 70, 71, ...."
+    ]
+    assert all(not part._forward_hooks for part in module.modules())
+
+
+def test_before_long_work_it_is_said_what_it_will_take(module, pairs, tmp_path, capfd):
+    recorded(module, pairs, tmp_path, show_progress=True)
+    said = capfd.readouterr().err
+    assert re.search(
+        r"clean: 120 samples x 8 layers: 215\.0 kB \(most of it, 103\.7 kB, middle\|sketch:512\), about \d+ s", said
+    )
+    assert re.search(r"recording clean .*120/120", said)
+    assert "samples/s" in said
+
+
+@pytest.mark.parametrize(
+    ("rows", "seconds", "told"),
+    [
+        (10, 5.0, "10 samples x 1 layers: 800 bytes (most of it, 800 bytes, a|mean), about 5 s"),
+        (10**6, 600.0, "1,000,000 samples x 1 layers: 80.0 MB (most of it, 80.0 MB, a|mean), about 10 min"),
+        (10**9, 9000.0, "1,000,000,000 samples x 1 layers: 80.0 GB (most of it, 80.0 GB, a|mean), about 2.5 h"),
+    ],
+)
+def test_an_estimate_is_read_at_a_glance(rows, seconds, told):
+    assert str(recording_module.Estimate(rows, {Layer("a", "mean"): 80 * rows}, seconds)) == told
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(module, pairs, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=2**24 + 1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _place: usage)
+    with pytest.raises(StorageError, match=r"needs 215\.0 kB and '.*' has 16\.8 MB free; nothing was written\. Choose"):
+        recorded(module, pairs, tmp_path)
+    assert contents(tmp_path) == {}
+
+
+def in_a_fork(act):
+    """Run `act` in another process; its exit code, or minus the signal that ended it."""
+    child = os.fork()
+    if child == 0:
+        try:
+            act()
+        except BaseException:  # noqa: BLE001 - a fork must not go on as the test run
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return child
+
+
+def ended(child):
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_a_disk_that_fills_up_ends_with_a_clear_error_and_goes_on_later(module, pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr(recording_module, "SHARD_BYTES", 1)
+    recorded(module, pairs, tmp_path / "whole")
+    size = (tmp_path / "whole" / "shard-00000.safetensors").stat().st_size
+    told = tmp_path / "told"
+
+    def act():
+        written = recording_module.save_tensors
+
+        def fill(path, tensors, header):
+            if "00002" in path.name:  # no file may grow beyond half a shard from here on
+                resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
+            written(path, tensors, header)
+
+        recording_module.save_tensors = fill
+        try:
+            recorded(module, pairs, tmp_path / "cut")
+        except StorageError as error:
+            told.write_text(str(error))
+
+    assert ended(in_a_fork(act)) == 0
+    assert re.search(r"Can't write '.*shard-00002.safetensors': .*File too large.* free some space", told.read_text())
+    assert list(contents(tmp_path / "cut")) == ["shard-00000.safetensors", "shard-00001.safetensors"]
+    recorded(module, pairs, tmp_path / "cut")
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+
+
+def test_a_second_process_is_refused_while_the_first_lives_and_not_after(module, pairs, tmp_path):
+    begun = tmp_path / "begun"
+
+    @dataclass(frozen=True)
+    class Wait:
+        def __call__(self, _network, batch):
+            if batch.ids[0] >= 64:
+                begun.touch()
+                time.sleep(60)
+            return batch.inputs
+
+    child = in_a_fork(lambda: recorded(module, pairs, tmp_path / "run", perturb=Wait()))
+    while not begun.exists():
+        time.sleep(0.01)
+    with pytest.raises(FolderInUseError, match=r"Another process is writing to '.*run'; wait until it has ended"):
+        recorded(module, pairs, tmp_path / "run")
+    os.kill(child, signal.SIGKILL)
+    assert ended(child) == -signal.SIGKILL
+    recorded(module, pairs, tmp_path / "run")
+
+
+def test_runs_killed_at_random_moments_end_with_the_same_bytes(module, pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr(recording_module, "SHARD_BYTES", 1)
+    options = {"batch_size": 8}
+    recorded(module, pairs, tmp_path / "whole", **options)
+    begun = time.perf_counter()
+    recorded(module, pairs, tmp_path / "timed", **options)
+    whole = time.perf_counter() - begun
+    moments = torch.rand(50, generator=torch.Generator().manual_seed(0)) * whole
+    killed = 0
+    for number, moment in enumerate(moments.tolist()):
+        folder = tmp_path / f"cut-{number % 10}"  # five kills each
+        child = in_a_fork(lambda folder=folder: recorded(module, pairs, folder, **options))
+        time.sleep(moment)
+        os.kill(child, signal.SIGKILL)
+        killed += ended(child) == -signal.SIGKILL
+    assert killed > 25
+    for number in range(10):
+        found = recorded(module, pairs, tmp_path / f"cut-{number}", **options)
+        assert contents(tmp_path / f"cut-{number}") == contents(tmp_path / "whole")
+        assert found.ids.equal(torch.arange(120))

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import pandas as pd
-from torch import nn
 
 from layerscope.data import Data
 from layerscope.network import Network
@@ -32,12 +31,6 @@ def shape_cautions(network: Network, measured: Data, names: Sequence[str], reduc
         found.append(
             f"Under mean, {', '.join(flat)} put out vectors and are taken whole, while the other layers are averaged "
             "over their positions: a rise from the one kind to the other is the averaging's. Compare them under sketch."
-        )
-    if 3 in ranks.values() and any(isinstance(call.module, nn.Conv1d) for call in calls):
-        found.append(
-            f"Under mean, {', '.join(name for name, rank in ranks.items() if rank == 3)} are read as (samples, tokens, "
-            "features), but the network has Conv1d layers, whose outputs are (samples, channels, length): there, "
-            "channels are averaged. Use `flatten` or `sketch` alone."
         )
     return found
 

@@ -1,8 +1,9 @@
 """The command line: words to calls."""
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import isnan
 from pathlib import Path
 from textwrap import fill
 from typing import Annotated
@@ -14,10 +15,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from layerscope import recording
 from layerscope.atlas import Scaling
 from layerscope.errors import LayerscopeError
+from layerscope.layers import layer_table
+from layerscope.models import load_network
 from layerscope.results import findings, select
 from layerscope.run import Run, load_run
+from layerscope.sources import load_data
 from layerscope.study import Study
 from layerscope.summary import summary
 
@@ -29,6 +34,16 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help wraps; boxes cut the formats off
 )
 
+MODEL_HELP = (
+    "Network: `torchvision:NAME[@WEIGHTS]`, `timm:NAME`, `hf:ORG/NAME[@REV]`, `hf:FOLDER`, `onnx:FILE`, "
+    "`file:PROGRAM.pt2`, `py:package.module:factory`."
+)
+DATA_HELP = (
+    "Samples: `folder:PATH`, `npz:FILE`, `parquet:FILE`, `hf:NAME[@REV]:SPLIT`, `fashion-mnist:PATH`, "
+    "`py:package.module:factory`."
+)
+Model = Annotated[str, typer.Option(help=MODEL_HELP)]
+Source = Annotated[str, typer.Option(help=DATA_HELP)]
 Out = Annotated[Path, typer.Option(help="Folder of the run.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete a run made with other options that stands there.")]
 Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
@@ -55,8 +70,8 @@ def demo(out: Out = Path("runs/demo"), seed: Seed = 0, overwrite: Overwrite = Fa
     "--attack pgd:linf=8/255 --out runs/mine"
 )
 def run(
-    model: Annotated[str, typer.Option(help="Network: `py:package.module:factory`.")],
-    data: Annotated[str, typer.Option(help="Samples: `folder:PATH`, `npz:FILE` or `py:package.module:factory`.")],
+    model: Model,
+    data: Source,
     out: Out,
     fit_data: Annotated[
         str | None, typer.Option(help="Other samples to fit the maps to; by default two thirds of the data.")
@@ -101,6 +116,71 @@ def run(
         _show(study.run())
 
 
+@app.command(
+    epilog="Example: layerscope record --model timm:resnet18.a1_in1k --data folder:images/val "
+    "--layers 'layer?.*|mean' --out recordings/resnet18"
+)
+def record(
+    model: Model,
+    data: Source,
+    out: Annotated[Path, typer.Option(help="Folder of the recording.")],
+    layers: Annotated[
+        list[str] | None,
+        typer.Option(help="`auto`, a name or a pattern, with a reduction after a bar if it has its own; repeatable."),
+    ] = None,
+    reduction: Annotated[
+        list[str] | None,
+        typer.Option(help="`mean`, `max`, `cls`, `last`, `flatten`, `sketch:SIZE`, `positions:N`, `tokens`."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Take this many samples, drawn at random.")] = None,
+    dtype: Annotated[str, typer.Option(help="`float32`, `float16` or `bfloat16` on disk.")] = "float32",
+    logits: Annotated[bool, typer.Option(help="Keep them; without, a pass ends with the last wanted layer.")] = True,
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Leave out images that can't be read, and say how many.")
+    ] = False,
+    batch_size: Annotated[int, typer.Option(help="Samples per forward pass.")] = 250,
+    seed: Seed = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete a recording of something else there.")] = False,
+) -> None:
+    """Keep what the layers say to every sample. A killed recording goes on when the same command is given again."""
+    with _told():
+        network = load_network(model)
+        samples = load_data(data, limit=limit, seed=seed, resize=network.resize, skip_unreadable=skip_unreadable)
+        made = recording.record(
+            network,
+            samples,
+            layers or "auto",
+            out,
+            reductions=tuple(reduction or ("mean", "sketch:512")),
+            dtype=dtype,
+            logits=logits,
+            batch_size=batch_size,
+            overwrite=overwrite,
+        )
+        plain = Console(soft_wrap=True, highlight=False, markup=False)
+        plain.print(f"{len(made):,} samples x {len(made.layers)} layers: {', '.join(map(str, made.layers))}")
+        plain.print(f"Recording: {out}")
+
+
+@app.command(epilog="Example: layerscope layers torchvision:resnet18")
+def layers(
+    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
+    data: Annotated[str | None, typer.Option(help=f"{DATA_HELP} Two samples of it are run.")] = None,
+    shape: Annotated[str | None, typer.Option(help="Or the shape of one input of numbers, such as 3x224x224.")] = None,
+    reduction: Annotated[list[str] | None, typer.Option(help="Whose widths are shown; repeatable.")] = None,
+) -> None:
+    """List the layers of a network: name, type, output shape, width and bytes per sample under each reduction."""
+    with _told():
+        network = load_network(model)
+        if data is not None:
+            two = load_data(data, limit=2, resize=network.resize)
+            samples = two.take(two.rows[:2]).inputs
+        else:
+            samples = network.blank(2, _shape(shape))
+        wanted = tuple(reduction or ("mean", "sketch:512"))
+        _show_layers(layer_table(network, samples, wanted), wanted)
+
+
 @app.command(epilog="Example: layerscope report runs/mine")
 def report(folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")]) -> None:
     """Print a finished run's profile again, and write its report anew."""
@@ -124,7 +204,7 @@ def _told() -> Iterator[None]:
     except KeyboardInterrupt:
         errors.print("Interrupted. Everything that was finished is kept: run the same command again and it goes on.")
         raise typer.Exit(130) from None
-    except (LayerscopeError, ValueError, TypeError, FileNotFoundError) as error:
+    except (LayerscopeError, ValueError, TypeError, ImportError, FileNotFoundError) as error:
         if not isinstance(error, (LayerscopeError, FileNotFoundError)) and not _is_ours(error):
             raise
         errors.print(f"Error: {error}")
@@ -145,6 +225,35 @@ def _grid(text: str | None) -> tuple[int, int] | None:
     if not rows.isdigit() or not columns.isdigit():
         raise ValueError(f"`--grid` must be ROWSxCOLUMNS, such as 12x12; got {text!r}.")
     return int(rows), int(columns)
+
+
+def _shape(text: str | None) -> tuple[int, ...] | None:
+    """`3x224x224` as numbers."""
+    if text is None:
+        return None
+    sizes = text.split("x")
+    if not all(size.isdigit() and int(size) for size in sizes):
+        raise ValueError(f"`--shape` must be sizes with x between them, such as 3x224x224; got {text!r}.")
+    return tuple(map(int, sizes))
+
+
+def _show_layers(table: pd.DataFrame, reductions: Sequence[str]) -> None:
+    """One line per layer; a star where `auto` picks it."""
+    shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for head in ("", "layer", "type", "output"):
+        shown.add_column(head, no_wrap=True)
+    for reduction in reductions:
+        shown.add_column(f"{reduction}\nwidth", justify="right")
+        shown.add_column("bytes", justify="right")
+    for row in table.to_dict("records"):
+        numbers = [row[f"{reduction} {what}"] for reduction in reductions for what in ("width", "bytes")]
+        told = ["-" if isnan(number) else f"{number:,.0f}" for number in numbers]
+        output = " x ".join(map(str, row["shape"])) or "1"
+        shown.add_row("*" if row["auto"] else "", escape(row["layer"]), row["type"], output, *told)
+    console = Console(highlight=False)
+    console.width = max(console.width, console.measure(shown).maximum)  # a name cut in two can't be copied
+    console.print(shown)
+    console.print("* picked by `auto`; bytes are of one sample in float32", markup=False)
 
 
 def _show(finished: Run) -> None:

@@ -1,38 +1,33 @@
 """Samples with stable ids: batches that come the same, in the same order, every time they are asked for."""
 
 import hashlib
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
-from pathlib import Path
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, SequentialSampler, default_collate
 
-from layerscope.network import call_factory
-from layerscope.progress import bar
-from layerscope.store import tensors_digest
-from layerscope.types import Inputs, Labels
+from layerscope.types import Labels, Samples
 
-PROBED = 8
-"""Samples of a Dataset that are read twice, to see that they are the same."""
-IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+Rows: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+"""(n,), int64."""
+TOLD = 5
+"""How many of many an error names."""
 
 
 class Batch(NamedTuple):
     """Some samples."""
 
-    inputs: Inputs
-    """(n, ...), float32, in input space."""
+    inputs: Samples
+    """One tensor: (n, ...), float32, in input space. Named or ordered tensors: (n, ...) each, whole numbers as they
+    are, others float32. Texts: a list of n."""
     labels: Labels | None
     """(n,), int64; none where the data has none."""
     ids: Tensor
-    """(n,), int64: each sample's row in its source."""
+    """(n,), int64: each sample's own id, or its row in its source."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +36,23 @@ class Data:
 
     source: str
     """Where it comes from, as reports say it."""
-    rows: np.ndarray[Any, np.dtype[np.int64]]
-    """(n,): the rows of the source, which are the samples' ids."""
+    rows: Rows
+    """(n,): the rows of the source; the samples' ids, where they have none of their own."""
     read: Callable[[Sequence[int]], tuple[Any, Any]]
     """Rows of the source to inputs and labels, as the source gives them."""
     class_names: tuple[str, ...]
     """Empty where classes have numbers only."""
     fingerprint: str
-    """Changes when the data does: over all of an array or a Dataset; over a folder's file names, sizes and times."""
+    """Changes when the data does: over all of an array, a table or a Dataset; over a folder's file names, sizes and
+    times; and over how image files are resized."""
     root: str = ""
     """The fingerprint of the whole source, which its subsets share."""
     files: tuple[str, ...] = ()
     """Where each row of the source comes from, where that is a file."""
+    ids: Rows | None = None
+    """The id of each row of the source, where it has ids of its own."""
+    skipped: tuple[str, ...] = ()
+    """The images of the source that can't be read and were left out."""
 
     def __post_init__(self) -> None:
         if not self.root:
@@ -62,9 +62,25 @@ class Data:
         """How many samples are in both."""
         return len(np.intersect1d(self.rows, other.rows)) if self.root == other.root else 0
 
-    def origin(self, row: int) -> str:
-        """The file of a row of the source, or the source's name."""
-        return self.files[row] if self.files else self.source
+    def origin(self, sample: int) -> str:
+        """The file that the sample with this id comes from, or the source's name."""
+        if not self.files:
+            return self.source
+        return self.files[sample if self.ids is None else self._row_of[sample]]
+
+    def find(self, ids: Sequence[int] | Rows) -> Rows:
+        """The rows of the source that hold the samples with these ids, for `take`.
+
+        Raises:
+            ValueError: if there is no such sample in this data set.
+        """
+        wanted = [int(sample) for sample in ids]
+        rows = wanted if self.ids is None else [self._row_of.get(sample, -1) for sample in wanted]
+        found = np.asarray(rows, dtype=np.int64)
+        missing = [sample for sample, there in zip(wanted, np.isin(found, self.rows), strict=True) if not there]
+        if missing:
+            raise ValueError(f"`ids` must be ids of samples of {self.source}; it holds none with {some(missing)}.")
+        return found
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -74,20 +90,29 @@ class Data:
         for start in range(0, len(self), size):
             yield self.take(self.rows[start : start + size])
 
-    def take(self, ids: Sequence[int] | np.ndarray[Any, np.dtype[np.int64]]) -> Batch:
-        """The samples with these ids.
+    def take(self, rows: Sequence[int] | Rows) -> Batch:
+        """The samples in these rows of the source.
 
         Raises:
-            TypeError: if the inputs are not tensors, or labels are not whole numbers.
+            TypeError: if the inputs are neither tensors nor texts, or labels are not whole numbers.
+            ValueError: if the source gives another number of samples.
         """
-        inputs, labels = self.read([int(row) for row in ids])
-        if not isinstance(inputs, Tensor):
-            raise TypeError(f"`data` must give inputs as tensors; {self.source} gives {type(inputs).__name__}.")
+        wanted = [int(row) for row in rows]
+        inputs, labels = self.read(wanted)
+        samples = as_samples(inputs, self.source)
         if labels is not None and (not isinstance(labels, Tensor) or labels.is_floating_point() or labels.ndim != 1):
             raise TypeError(f"`data` must give one whole number as each sample's label; {self.source} does not.")
-        return Batch(as_pixels(inputs), None if labels is None else labels.long(), torch.tensor([int(i) for i in ids]))
+        given = {**lengths(samples), **({} if labels is None else {"labels": len(labels)})}
+        for name, length in given.items():
+            if length != len(wanted):
+                raise ValueError(
+                    f"`data` must give one sample for each row; {self.source} gives {name} of length {length} for "
+                    f"{len(wanted)} rows."
+                )
+        ids = torch.tensor(wanted if self.ids is None else self.ids[wanted].tolist(), dtype=torch.int64)
+        return Batch(samples, None if labels is None else labels.long(), ids)
 
-    def subset(self, rows: np.ndarray[Any, np.dtype[np.int64]]) -> "Data":
+    def subset(self, rows: Rows) -> "Data":
         """The samples at places `rows` of this data set; they keep their ids."""
         kept = np.sort(np.asarray(rows, dtype=np.int64))
         return replace(self, rows=self.rows[kept], fingerprint=_digest(self.fingerprint, self.rows[kept]))
@@ -98,37 +123,10 @@ class Data:
         first = round(share * len(self))
         return self.subset(order[:first]), self.subset(order[first:])
 
-
-def load_data(source: Any, *, limit: int | None = None, seed: int = 0) -> Data:
-    """A data set from a spec or an object.
-
-    Args:
-        source: one of
-
-            - `folder:PATH`, one subfolder of images per class (labels in the order of the names);
-            - `npz:FILE` with arrays `inputs` and, where there are any, `labels` and `class_names`;
-            - `py:package.module:factory`, where the factory gives any of the objects below;
-            - an array or tensor of inputs, or a pair (inputs, labels);
-            - a Dataset of inputs or (input, label) pairs, or a DataLoader over one that does not shuffle (an
-              iterable one is read into memory, once).
-
-            Bytes (uint8) are pixels: they are divided by 255, get a channel axis if they have none, and their
-            channels are brought to the front.
-        limit: keep this many samples, drawn at random; of an iterable, the first.
-        seed: of that draw.
-
-    Raises:
-        ValueError: if the spec can't be read, the data set is empty, or its parts don't fit together.
-        TypeError: if the object is none of these.
-    """
-    if limit is not None and limit < 1:
-        raise ValueError(f"`limit` must be at least 1; got {limit}.")
-    data = _open(source, limit)
-    if len(data) == 0:
-        raise ValueError(f"`data` is empty: {data.source} holds no samples.")
-    if limit is not None and limit < len(data):
-        data = data.subset(np.random.default_rng(seed).permutation(len(data))[:limit])
-    return data
+    @cached_property
+    def _row_of(self) -> dict[int, int]:
+        """The row of each id, where there are ids."""
+        return {} if self.ids is None else {sample: row for row, sample in enumerate(self.ids.tolist())}
 
 
 def as_pixels(inputs: Tensor) -> Tensor:
@@ -142,147 +140,66 @@ def as_pixels(inputs: Tensor) -> Tensor:
     return inputs.float() / 255
 
 
-def _open(source: Any, limit: int | None) -> Data:
-    if isinstance(source, Data):
-        return source
-    if isinstance(source, str):
-        scheme, _, place = source.partition(":")
-        if scheme == "folder":
-            return _open_folder(Path(place))
-        if scheme == "npz":
-            return _open_npz(Path(place))
-        if scheme == "py":
-            return replace(_open(call_factory(source, "data"), limit), source=source)
-        raise ValueError(
-            f"The data spec {source!r} can't be read; write `folder:PATH`, `npz:FILE` or `py:package.module:factory`."
-        )
-    if isinstance(source, (np.ndarray, Tensor)):
-        return _open_arrays(source, None, (), "an array")
-    if isinstance(source, tuple) and len(source) == 2:
-        return _open_arrays(*source, (), "a pair of arrays")
-    if hasattr(source, "__getitem__") or hasattr(source, "__iter__"):
-        return _open_dataset(source, limit)
+def as_samples(inputs: Any, source: str) -> Samples:
+    """What a source gave as a batch of inputs, as networks take it.
+
+    Raises:
+        TypeError: if it is neither tensors nor texts.
+    """
+    if isinstance(inputs, Tensor):
+        return as_pixels(inputs)
+    parts = list(inputs.values()) if isinstance(inputs, Mapping) else inputs
+    if isinstance(parts, (tuple, list)) and parts:
+        if parts is inputs and all(isinstance(part, str) for part in parts):
+            return [str(part) for part in parts]
+        if all(isinstance(part, Tensor) for part in parts):
+            numbers = tuple(part.float() if part.is_floating_point() else part for part in parts)
+            return dict(zip(map(str, inputs), numbers, strict=True)) if isinstance(inputs, Mapping) else numbers
+    kinds = sorted({type(part).__name__ for part in parts}) if isinstance(parts, (tuple, list)) else []
+    told = type(inputs).__name__ + (f" of {', '.join(kinds)}" if kinds else "")
     raise TypeError(
-        "`data` must be a spec, an array, a pair (inputs, labels), a Dataset or a DataLoader; "
-        f"got {type(source).__name__}."
+        f"`data` must give inputs as one tensor, as named or ordered tensors, or as texts; {source} gives {told}."
     )
 
 
-def _open_arrays(inputs: Any, labels: Any, class_names: tuple[str, ...], source: str) -> Data:
-    if np.asarray(labels).dtype.kind in "USO" and labels is not None:
-        raise TypeError("`data`: labels must be whole numbers, the network's classes; got text. Number the classes.")
-    x = torch.as_tensor(np.asarray(inputs) if not isinstance(inputs, Tensor) else inputs)
-    y = None if labels is None else torch.as_tensor(np.asarray(labels) if not isinstance(labels, Tensor) else labels)
-    if y is not None and len(y) != len(x):
-        raise ValueError(f"`data` must have one label for each input; got {len(x)} inputs and {len(y)} labels.")
-    fingerprint = tensors_digest({"inputs": x} if y is None else {"inputs": x, "labels": y})
-
-    def read(rows: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-        return x[list(rows)], None if y is None else y[list(rows)]
-
-    return Data(source, np.arange(len(x)), read, class_names, fingerprint)
+def lengths(samples: Samples) -> dict[str, int]:
+    """How many samples each part of a batch holds, by the part's name."""
+    if isinstance(samples, Mapping):
+        return {f"`{name}`": len(tensor) for name, tensor in samples.items()}
+    if isinstance(samples, tuple):
+        return {f"input {place}": len(tensor) for place, tensor in enumerate(samples)}
+    return {"inputs": len(samples)}
 
 
-def _open_npz(path: Path) -> Data:
-    if not path.is_file():
-        raise ValueError(f"`data`: there is no file '{path}'.")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"`data`: '{path}' is no npz file; write one with numpy.savez(inputs=..., labels=...).")
-    with np.load(path, allow_pickle=False) as arrays:
-        if "inputs" not in arrays:
-            raise ValueError(
-                f"`data`: '{path}' must hold an array `inputs`; it holds {', '.join(arrays) or 'nothing'}."
-            )
-        names = tuple(str(name) for name in arrays["class_names"]) if "class_names" in arrays else ()
-        return _open_arrays(arrays["inputs"], arrays.get("labels"), names, f"npz:{path}")
+def checked_ids(ids: Any, count: int, source: str) -> Rows:
+    """Ids that a source gives its rows.
+
+    Raises:
+        TypeError: if they are not whole numbers.
+        ValueError: if there is not one for each row, or two are the same.
+    """
+    given = np.asarray(ids)
+    if given.dtype.kind not in "iu" or given.ndim != 1:
+        raise TypeError(
+            f"`data`: ids must be whole numbers, one for each sample; {source} has an array of {given.dtype} of shape "
+            f"{given.shape}. Number the samples, or leave the ids out: rows are numbered from 0."
+        )
+    if len(given) != count:
+        raise ValueError(f"`data` must have one id for each input; {source} has {count} inputs and {len(given)} ids.")
+    values, counts = np.unique(given, return_counts=True)
+    twice = values[counts > 1].tolist()
+    if twice:
+        raise ValueError(
+            f"`data`: ids must differ; in {source}, {len(twice)} of them come more than once ({some(twice)}). Give "
+            "each sample its own."
+        )
+    return given.astype(np.int64)
 
 
-def _open_folder(path: Path) -> Data:
-    if not path.is_dir():
-        raise ValueError(f"`data`: there is no folder '{path}'.")
-    classes = sorted(child.name for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
-    files = [
-        (file, label)
-        for label, name in enumerate(classes)
-        for file in sorted((path / name).rglob("*"))
-        if file.suffix.lower() in IMAGES
-    ]
-    empty = set(range(len(classes))) - {label for _, label in files}
-    if files and empty:
-        told = ", ".join(repr(classes[label]) for label in sorted(empty))
-        raise ValueError(f"`data`: every subfolder of '{path}' is a class, but there is no image in {told}; remove it.")
-    grey = bool(files) and _image(files[0][0], grey=None).ndim == 2
-
-    def read(rows: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-        images = [_image(files[row][0], grey=grey) for row in rows]
-        for row, image in zip(rows, images, strict=True):
-            if image.shape != images[0].shape:
-                raise ValueError(
-                    f"`data`: images must have one size; '{files[row][0]}' is {image.shape[:2]}, "
-                    f"'{files[rows[0]][0]}' is {images[0].shape[:2]} (height, width). Resize them beforehand."
-                )
-        stacked = torch.from_numpy(np.stack(images))
-        return stacked, torch.tensor([files[row][1] for row in rows])
-
-    entries = [f"{file.relative_to(path)}:{file.stat().st_size}:{file.stat().st_mtime_ns}" for file, _ in files]
-    fingerprint = hashlib.sha256("\n".join(entries).encode()).hexdigest()
-    names = tuple(str(file.relative_to(path)) for file, _ in files)
-    return Data(f"folder:{path}", np.arange(len(files)), read, tuple(classes), fingerprint, files=names)
+def some(values: Sequence[Any]) -> str:
+    """The first few of many."""
+    return f"{', '.join(map(str, values[:TOLD]))}{', ...' if len(values) > TOLD else ''}"
 
 
-def _image(path: Path, *, grey: bool | None) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """(height, width) if grey, else (height, width, 3); as the file is where `grey` is None."""
-    try:
-        with Image.open(path) as image:
-            plain = image.mode in ("1", "L") if grey is None else grey
-            if plain and image.mode not in ("1", "L"):
-                raise ValueError(
-                    f"`data`: '{path}' is in colour (mode {image.mode}) and the first image is grey; "
-                    "bring all images to one mode."
-                )
-            return np.array(image.convert("L" if plain else "RGB"))
-    except OSError as error:
-        raise ValueError(f"`data`: '{path}' is no readable image ({error}); repair or remove it.") from error
-
-
-def _open_dataset(source: Any, limit: int | None) -> Data:
-    collate: Callable[[list[Any]], Any] = default_collate
-    dataset, kind = source, type(source).__name__
-    if isinstance(source, DataLoader):
-        dataset = source.dataset
-        kind = f"DataLoader over {type(dataset).__name__}"
-        if not isinstance(dataset, IterableDataset):
-            if not isinstance(source.sampler, SequentialSampler):
-                raise ValueError(
-                    f"`data`: the {kind} draws samples by {type(source.sampler).__name__}, so that a sample has no "
-                    "fixed place; make it with shuffle=False and no sampler."
-                )
-            collate = source.collate_fn or default_collate
-    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__"):
-        dataset = list(islice(iter(dataset), limit))
-
-    def read(rows: Sequence[int]) -> tuple[Any, Any]:
-        made = collate([dataset[row] for row in rows])
-        return (made[0], made[1]) if isinstance(made, (tuple, list)) else (made, None)
-
-    names = tuple(str(name) for name in getattr(dataset, "classes", ()))
-    digest = hashlib.sha256()
-    with bar("reading the data", len(dataset)) as progress:
-        for row in range(len(dataset)):
-            content = _content(read([row]))
-            if row % max(1, len(dataset) // PROBED) == 0 and content != _content(read([row])):
-                raise ValueError(
-                    f"`data`: sample {row} of the {kind} is another when it is read twice; remove random transforms."
-                )
-            digest.update(content)
-            progress.advance()
-    return Data(kind, np.arange(len(dataset)), read, names, digest.hexdigest())
-
-
-def _content(sample: tuple[Any, Any]) -> bytes:
-    """What a sample says, as bytes."""
-    return b"|".join(np.ascontiguousarray(part.cpu()).tobytes() for part in sample if isinstance(part, Tensor))
-
-
-def _digest(fingerprint: str, rows: np.ndarray[Any, np.dtype[np.int64]]) -> str:
+def _digest(fingerprint: str, rows: Rows) -> str:
     return hashlib.sha256(fingerprint.encode() + np.ascontiguousarray(rows).tobytes()).hexdigest()

@@ -17,5 +17,9 @@ class CorruptFileError(LayerscopeError):
     """A file of the run folder is not what was written there."""
 
 
+class FolderInUseError(LayerscopeError):
+    """Another process writes to the folder."""
+
+
 class StorageError(LayerscopeError, OSError):
     """The disk is full, or the folder can't be written."""

@@ -135,10 +135,15 @@ def maps(run: Run, *, reduction: str = "mean", sample: int | None = None, axes: 
         reduction: whose maps.
         sample: id of a sample whose path is drawn: clean in black, under the run's first attack in red.
         axes: where to draw; one step per layer, maps 0.88 steps wide.
+
+    Raises:
+        ValueError: if there are neither labels nor predictions.
     """
     recording = run.recordings["clean"]
     depth = recording.depth(reduction)
     classes = recording.predictions if recording.labels is None else recording.labels
+    if classes is None:
+        raise ValueError("`run` has neither labels nor predictions, so that there are no classes to colour maps by.")
     with mpl.rc_context(STYLE):
         axes = axes or _own_axes(len(depth), height=STEP * 1.1)
         places, outline, size = _places(run.grid)

@@ -1,4 +1,4 @@
-"""A trained network, seen as inputs in, named activations and logits out. The only module that hooks.
+"""A trained network, seen as samples in, named activations and logits out. The only module that hooks.
 
 A hook keeps what a layer put out *at the moment it put it out*: the caller's `keep` turns the output into something of
 its own inside the hook, so that an in-place operation further on can't change it, and so that no full feature map
@@ -6,29 +6,31 @@ outlives its layer.
 """
 
 import copy
-import functools
 import hashlib
-import importlib
-import inspect
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from layerscope.store import tensors_digest
-from layerscope.types import Inputs, Logits
+from layerscope.fingerprints import callable_text, module_text
+from layerscope.images import Resize
+from layerscope.layouts import Output, layout_of
+from layerscope.preprocessing import Tokenise
+from layerscope.types import Logits, Samples
 
 UNTRAINED_SEED = 0x1A7E5C0B
 """Added to the seed of untrained draws: a user's own small seed would draw the weights that training began with."""
+MASK = "attention_mask"
+"""The name under which token networks are told which tokens are padding."""
 
-Keep = Callable[[str, Tensor], None]
+
+Keep = Callable[[str, Output], None]
 """Called with a layer's name and what it put out."""
 
 
@@ -39,29 +41,34 @@ class Call(NamedTuple):
     """Its dotted name, with `#k` for call k of a module that runs more than once."""
     module: nn.Module
     shape: tuple[int, ...]
-    """Of its output, batch first; empty where it put out no tensor."""
+    """Of its output, samples first; empty where it put out no tensor."""
+
+
+class _EnoughError(BaseException):
+    """Every wanted layer has spoken. No `Exception`, so that a network's own handlers let it pass."""
 
 
 @dataclass(frozen=True)
 class Network:
     """A module in evaluation mode with its preprocessing, and the range its inputs live in.
 
-    Inputs are always in input space (images: pixels in [0, 1]); `preprocess` (normalisation, say) is part of the
-    network, so that an attack's budget means what it says.
+    Inputs are always in input space (images: pixels in [0, 1]); `preprocess` (normalisation, tokenisation) is part of
+    the network, so that an attack's budget means what it says. Wrappers (`DataParallel`, `DistributedDataParallel`,
+    `torch.compile`) are looked through: it is the module inside that runs.
 
     Raises:
-        TypeError: if the module is none.
+        TypeError: if the module is none, or scripted or traced.
         ValueError: if a part of it is in training mode, or the bounds are not a range.
     """
 
     module: nn.Module
-    """Maps a preprocessed batch to logits, or to a dict, a tuple or an object that holds them as `logits`."""
+    """Maps a preprocessed batch to logits, or to something that holds them (see `output`)."""
 
-    preprocess: Callable[[Tensor], Tensor] | None = None
+    preprocess: Callable[[Any], Samples] | None = None
     """Applied to every batch before the module; differentiable if the network is to be attacked."""
 
     bounds: tuple[float, float] = (0.0, 1.0)
-    """Smallest and largest legal value of an input entry."""
+    """Smallest and largest legal value of an input entry; of inputs that are one tensor of numbers."""
 
     class_names: tuple[str, ...] = ()
     """What the classes are called, in the order of the logits; empty if they have numbers only."""
@@ -69,15 +76,29 @@ class Network:
     name: str = ""
     """What reports call the network."""
 
+    output: str | int | None = None
+    """Where in the module's answer the logits are: a key or attribute, or a place in a tuple. None takes a tensor
+    itself, else what is called `logits`, else the first of a tuple."""
+
+    resize: Resize | None = None
+    """How image files become pixels of the size that the network takes; None leaves them as they are."""
+
     def __post_init__(self) -> None:
         if not isinstance(self.module, nn.Module):
             raise TypeError(
                 f"`module` must be a torch.nn.Module; got {type(self.module).__name__}. "
                 "Weights alone (a state dict) are loaded into a module first."
             )
+        object.__setattr__(self, "module", _unwrapped(self.module))
         for name, module in self.module.named_modules():
+            part = f"part {name!r} of it" if name else "it"
+            if isinstance(module, torch.jit.ScriptModule):
+                raise TypeError(
+                    f"`module` must run as Python, but {part} is scripted or traced ({type(module).__name__}), and "
+                    "hooks don't see inside; give the module that it was made from, or export it with torch.export "
+                    "and give `file:PROGRAM.pt2`."
+                )
             if module.training:
-                part = f"part {name!r} of it" if name else "it"
                 raise ValueError(
                     f"`module` must be in evaluation mode, but {part} is in training mode, where dropout and batch "
                     "normalisation change the answers; call `module.eval()` first."
@@ -93,20 +114,60 @@ class Network:
         """Where the weights are; inputs are brought there."""
         return next((tensor.device for tensor in self.module.state_dict().values()), torch.device("cpu"))
 
-    def __call__(self, inputs: Inputs) -> Logits:
-        """The logits of a batch in input space; gradients flow."""
-        inputs = inputs.to(self.device)
-        return _logits(self.module(self.preprocess(inputs) if self.preprocess else inputs))
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights; inputs of numbers are brought to it after preprocessing."""
+        return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
 
-    def watch(self, inputs: Inputs, layers: Sequence[str], keep: Keep) -> Logits:
+    def __call__(self, samples: Samples) -> Logits:
+        """The logits of a batch in input space; gradients flow.
+
+        Raises:
+            TypeError: if the module's answer holds no logits.
+        """
+        answer = self._run(self._prepared(samples))
+        logits = _logits(answer, self.output)
+        if logits is None:
+            shape = f" of shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else ""
+            place = "`logits`" if self.output is None else f"`output` {self.output!r}"
+            raise TypeError(
+                "`module` must return logits of shape (samples, classes), or something that holds them under "
+                f"{place}; it returned {type(answer).__name__}{shape}. Say where they are with `Network(..., "
+                "output=...)`, or wrap it in a module that returns them."
+            )
+        return logits
+
+    def blank(self, count: int, shape: Sequence[int] | None = None) -> Samples:
+        """Samples that say nothing, to see what runs: texts, grey images of `resize`'s size, or grey of `shape`.
+
+        Raises:
+            ValueError: if neither says what the network takes.
+        """
+        if isinstance(self.preprocess, Tokenise):
+            return ["A text."] * count
+        if shape is None and self.resize is not None:
+            shape = (self.resize.channels, self.resize.height, self.resize.width)
+        if shape is None:
+            raise ValueError(
+                "What this network takes isn't known from its name; give the shape of one input (`--shape 3x224x224` "
+                "on the command line), or data."
+            )
+        low, high = self.bounds
+        return torch.full((count, *shape), (low + high) / 2)
+
+    def watch(self, samples: Samples, layers: Sequence[str], keep: Keep, *, logits: bool = True) -> Logits | None:
         """One forward pass that hands what each of `layers` puts out to `keep`, at that moment.
 
         Gradients flow unless the caller is inside `torch.no_grad()`: recording and attacking share this pass.
 
         Args:
-            inputs: a batch in input space.
+            samples: a batch in input space.
             layers: names as in `trace`: a submodule's dotted name, with `#k` for one call of several.
             keep: receives name and output; what it stores must be its own (a reduction, or a clone).
+            logits: whether they are wanted; if not, the pass ends with the last of the layers.
+
+        Returns:
+            The logits; None where the module's answer holds none, or they are not wanted.
 
         Raises:
             ValueError: if a layer never runs, or runs more than once and no call was named.
@@ -114,16 +175,25 @@ class Network:
         """
         counts: dict[str, int] = {}
         modules = list(dict.fromkeys(name.partition("#")[0] for name in layers))
-        wanted = set(layers)
+        wanted, missing = set(layers), set(layers)
+        prepared = self._prepared(samples)
+        mask = prepared.get(MASK) if isinstance(prepared, Mapping) else None
 
-        def seen(name: str, output: Any) -> None:
+        def seen(name: str, module: nn.Module, output: Any) -> None:
             call = counts[name] = counts.get(name, -1) + 1
             for key in ({name} if call == 0 else set()) | {f"{name}#{call}"}:
                 if key in wanted:
-                    keep(key, first_tensor(output, name))
+                    keep(key, self._seen(first_tensor(output, name), module, mask))
+                    missing.discard(key)
+            if not missing and not logits:
+                raise _EnoughError
 
+        answer = None
         with _hooked(self.module, modules, seen):
-            logits = self(inputs)
+            try:
+                answer = self._run(prepared)
+            except _EnoughError:
+                return None
         for layer in layers:
             name, _, index = layer.partition("#")
             calls = counts.get(name, -1) + 1
@@ -136,21 +206,21 @@ class Network:
                 )
             if index and int(index) >= calls:
                 raise ValueError(f"Layer {name!r} runs {calls} times, so {layer!r} never comes; calls count from 0.")
-        return logits
+        return _logits(answer, self.output) if logits else None
 
-    def trace(self, inputs: Inputs) -> tuple[list[Call], Logits]:
-        """Every call of every submodule in the order in which the calls end, and the logits."""
+    def trace(self, samples: Samples) -> tuple[list[Call], Logits | None]:
+        """Every call of every submodule in the order in which the calls end, and the logits, if there are any."""
         calls: list[tuple[str, tuple[int, ...]]] = []
 
-        def seen(name: str, output: Any) -> None:
+        def seen(name: str, module: nn.Module, output: Any) -> None:
             try:
-                calls.append((name, tuple(first_tensor(output, name).shape)))
+                calls.append((name, tuple(self._seen(first_tensor(output, name), module, None).tensor.shape)))
             except TypeError:
                 calls.append((name, ()))
 
         modules = dict(self.module.named_modules())
         with torch.no_grad(), _hooked(self.module, [name for name in modules if name], seen):
-            logits = self(inputs)
+            answer = self._run(self._prepared(samples))
         total: dict[str, int] = {}
         for name, _ in calls:
             total[name] = total.get(name, 0) + 1
@@ -159,7 +229,7 @@ class Network:
         for name, shape in calls:
             call = count[name] = count.get(name, -1) + 1
             traced.append(Call(f"{name}#{call}" if total[name] > 1 else name, modules[name], shape))
-        return traced, logits
+        return traced, _logits(answer, self.output)
 
     def untrained(self, seed: int) -> "Network":
         """The same architecture with fresh weights: the null model of everything that training could have done.
@@ -201,64 +271,77 @@ class Network:
         """SHA-256 over weights, buffers, architecture, bounds, and the source of what computes.
 
         Source is that of each `forward` and of the preprocessing, with the values that it is bound to (closures,
-        `functools.partial`). What these call in turn is not looked into.
+        `functools.partial`, attributes). What these call in turn is not looked into.
         """
-        parts = [_module_text(self.module), str(self.bounds)]
-        if isinstance(self.preprocess, nn.Module):
-            parts.append(_module_text(self.preprocess))
-        elif self.preprocess is not None:
-            parts.append(_function_text(self.preprocess))
+        parts = [module_text(self.module), str(self.bounds), str(self.output), str(self.resize)]
+        if self.preprocess is not None:
+            parts.append(callable_text(self.preprocess))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
+    def _prepared(self, samples: Samples) -> Any:
+        """Preprocessed, where the weights are, numbers in the weights' own type."""
+        given = _mapped(samples, lambda tensor: tensor.to(self.device))
+        if self.preprocess is not None:
+            given = self.preprocess(given)
+        dtype = self.dtype
 
-def _module_text(module: nn.Module) -> str:
-    """Weights, buffers, layout and source of a module."""
-    tensors = dict(module.named_parameters()) | {f"buffer:{name}": buffer for name, buffer in module.named_buffers()}
-    kinds = sorted({type(part) for part in module.modules()}, key=lambda kind: f"{kind.__module__}.{kind.__qualname__}")
-    own = [_function_text(kind.forward) for kind in kinds if not kind.__module__.startswith("torch.")]
-    return "\n".join([tensors_digest(tensors), str(module), *own])
+        def fitted(tensor: Tensor) -> Tensor:
+            return tensor.to(self.device, dtype if tensor.is_floating_point() else tensor.dtype)
 
+        return _mapped(given, fitted)
 
-def _function_text(function: Any) -> str:
-    """Source of a callable, and what it is bound to."""
-    if isinstance(function, functools.partial):
-        bound = [_value_text(value) for value in (*function.args, *sorted(function.keywords.items()))]
-        return "\n".join([_function_text(function.func), *bound])
-    closure = [_value_text(cell.cell_contents) for cell in getattr(function, "__closure__", None) or ()]
-    return "\n".join([_source(function), *closure])
+    def _run(self, prepared: Any) -> Any:
+        """The module's answer."""
+        if isinstance(prepared, Mapping):
+            return self.module(**prepared)
+        return self.module(*prepared) if isinstance(prepared, tuple) else self.module(prepared)
 
-
-def _source(function: Any) -> str:
-    """Source of a function, or of an object's class; its byte code where no file holds it."""
-    try:
-        return inspect.getsource(function if hasattr(function, "__code__") else type(function))
-    except (OSError, TypeError):
-        code = getattr(function, "__code__", None)
-        if code is None:
-            return f"{type(function).__module__}.{type(function).__qualname__}"
-        return f"{code.co_code!r}{code.co_names}{[value for value in code.co_consts if not hasattr(value, 'co_code')]}"
+    def _seen(self, values: Tensor, module: nn.Module, mask: Tensor | None) -> Output:
+        """What a reduction needs to know of an output."""
+        layout = layout_of(module, values.shape, self.module)
+        values = values.transpose(0, 1) if layout.samples else values
+        masked = mask is not None and values.ndim == 3 and values.shape[:2] == mask.shape and layout.features == -1
+        return Output(values, layout.features, mask.bool() if masked and mask is not None else None)
 
 
-def _value_text(value: Any) -> str:
-    """A bound value as text that is the same in another process."""
-    if isinstance(value, Tensor):
-        return tensors_digest({"value": value})
-    if isinstance(value, nn.Module):
-        return _module_text(value)
-    text = repr(value)
-    return _source(value) if callable(value) or " at 0x" in text else text
+def _mapped(samples: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Every tensor of a batch changed; texts as they are."""
+    if isinstance(samples, Tensor):
+        return change(samples)
+    if isinstance(samples, Mapping):
+        return {name: change(value) if isinstance(value, Tensor) else value for name, value in samples.items()}
+    if isinstance(samples, tuple):
+        return tuple(change(value) if isinstance(value, Tensor) else value for value in samples)
+    return samples
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    """The module that does the work, without what compiles or distributes it."""
+    while True:
+        if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            module = module.module
+        elif isinstance(getattr(module, "_orig_mod", None), nn.Module):  # what torch.compile returns
+            module = cast("nn.Module", module._orig_mod)  # noqa: SLF001 - it has no other way in
+        else:
+            return module
 
 
 def first_tensor(output: Any, name: str) -> Tensor:
-    """What a layer says: its output, or the first tensor in it where it puts out a tuple, a list or a mapping.
+    """What a layer says: its output, or the first tensor in it where it puts out several.
+
+    Tuples, lists, mappings and dataclasses are looked into, one level deep.
 
     Raises:
         TypeError: if there is none.
     """
     if isinstance(output, Tensor):
         return output
-    parts = output.values() if isinstance(output, Mapping) else output if isinstance(output, (tuple, list)) else ()
-    for part in parts:
+    parts: Any = getattr(output, "__dataclass_fields__", None) and vars(output).values()
+    if isinstance(output, Mapping):
+        parts = output.values()
+    elif isinstance(output, (tuple, list)):
+        parts = output
+    for part in parts or ():
         if isinstance(part, Tensor):
             return part
     raise TypeError(
@@ -266,28 +349,31 @@ def first_tensor(output: Any, name: str) -> Tensor:
     )
 
 
-def _logits(output: Any) -> Logits:
-    found = output
-    if isinstance(output, Mapping):
-        found = output.get("logits")
-    elif not isinstance(output, Tensor):
-        found = getattr(output, "logits", output[0] if isinstance(output, (tuple, list)) and output else None)
-    if not isinstance(found, Tensor) or found.ndim != 2:
-        shape = f" of shape {tuple(found.shape)}" if isinstance(found, Tensor) else ""
-        raise TypeError(
-            "`module` must return logits of shape (samples, classes), or a dict, a tuple or an object that holds them "
-            f"as `logits`; it returned {type(output).__name__}{shape}. Wrap it in a module that does."
-        )
-    return found
+def _logits(answer: Any, place: str | int | None) -> Logits | None:
+    """The logits in a module's answer; None where there are none."""
+    if place is None:
+        found = answer
+        if isinstance(answer, Mapping):
+            found = answer.get("logits")
+        elif not isinstance(answer, Tensor):
+            found = getattr(answer, "logits", answer[0] if isinstance(answer, (tuple, list)) and answer else None)
+    elif isinstance(place, int):
+        found = answer[place] if isinstance(answer, (tuple, list)) and -len(answer) <= place < len(answer) else None
+    else:
+        found = answer.get(place) if isinstance(answer, Mapping) else getattr(answer, place, None)
+    return found if isinstance(found, Tensor) and found.ndim == 2 and found.is_floating_point() else None
 
 
 @contextmanager
-def _hooked(module: nn.Module, names: Sequence[str], seen: Callable[[str, Any], None]) -> Iterator[None]:
-    """Call `seen` with name and output after each run of the submodules `names`; no hook outlives the block."""
+def _hooked(module: nn.Module, names: Sequence[str], seen: Callable[[str, nn.Module, Any], None]) -> Iterator[None]:
+    """Call `seen` with name, module and output after each run of the submodules `names`; no hook outlives the block.
+
+    Compiled parts run as they are written meanwhile: compiled code calls no hooks.
+    """
 
     def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def observe(_module: nn.Module, _inputs: object, output: object) -> None:
-            seen(name, output)
+        def observe(module: nn.Module, _inputs: object, output: object) -> None:
+            seen(name, module, output)
 
         return observe
 
@@ -295,53 +381,9 @@ def _hooked(module: nn.Module, names: Sequence[str], seen: Callable[[str, Any], 
     try:
         for name in names:
             handles.append(module.get_submodule(name).register_forward_hook(hook(name)))  # noqa: PERF401 - see finally
-        yield
+        compiled = "torch._dynamo" in sys.modules  # nothing else compiles, and importing it takes seconds
+        with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
+            yield
     finally:
         for handle in handles:
             handle.remove()
-
-
-def load_network(source: "str | nn.Module | Network") -> Network:
-    """A network from a spec, a module, or a network.
-
-    Args:
-        source: `py:package.module:factory`, where calling the factory gives a `Network` or a module in evaluation
-            mode (the working folder counts as importable); or such an object itself.
-
-    Raises:
-        ValueError: if the spec can't be read or the module is in training mode.
-        TypeError: if the factory gives something else.
-    """
-    made = call_factory(source, "network") if isinstance(source, str) else source
-    if isinstance(made, Network):
-        return made
-    if isinstance(made, nn.Module):
-        return Network(made)
-    raise TypeError(f"A network must be a layerscope.Network or a torch.nn.Module; got {type(made).__name__}.")
-
-
-def call_factory(spec: str, kind: str) -> Any:
-    """What the factory behind `py:package.module:factory` makes.
-
-    Raises:
-        ValueError: if the spec has another form, or names a module or factory that isn't there.
-    """
-    scheme, _, rest = spec.partition(":")
-    module_name, _, factory_name = rest.partition(":")
-    if scheme != "py" or not module_name or not factory_name:
-        raise ValueError(f"The {kind} spec {spec!r} can't be read; write `py:package.module:factory`.")
-    folder = str(Path.cwd())
-    sys.path.insert(0, folder)
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"The {kind} spec {spec!r} names a module that can't be imported ({error}); "
-            "run from the folder that holds it, or install it."
-        ) from error
-    finally:
-        sys.path.remove(folder)
-    factory = getattr(module, factory_name, None)
-    if not callable(factory):
-        raise ValueError(f"The {kind} spec {spec!r}: module {module_name!r} has no function {factory_name!r}.")
-    return factory()

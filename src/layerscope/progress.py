@@ -4,8 +4,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.progress import TimeRemainingColumn as Remaining
+from rich.text import Text
 
 
 class Bar:
@@ -18,16 +28,38 @@ class Bar:
         """Say that `steps` more are done."""
         self._progress.advance(self._task, steps)
 
+    def say(self, text: str) -> None:
+        """A line above the bar."""
+        if not self._progress.disable:
+            self._progress.console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+class _Rate(ProgressColumn):
+    """Steps per second since the start, so that the last line says what the whole took."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        """The column's text."""
+        rate = task.completed / task.elapsed if task.elapsed else 0.0
+        return Text(f"{rate:,.0f} {self._unit}/s" if rate >= 10 else f"{rate:.1f} {self._unit}/s")
+
 
 @contextmanager
-def bar(title: str, total: int, *, show: bool = True) -> Iterator[Bar]:
-    """A bar of `total` steps under `title`; where there is no terminal, one line when the work has ended."""
+def bar(title: str, total: int, *, unit: str = "", show: bool = True) -> Iterator[Bar]:
+    """A bar of `total` steps under `title`; where there is no terminal, one line when the work has ended.
+
+    Where a step has a name, `unit`, the bar says how many come in a second.
+    """
     columns = (
         TextColumn("{task.description:<34}"),
         BarColumn(bar_width=28),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         Remaining(),
+        *([_Rate(unit)] if unit else []),
     )
     with Progress(*columns, console=Console(stderr=True), disable=not show) as progress:
         yield Bar(progress, progress.add_task(title, total=total))

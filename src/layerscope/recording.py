@@ -11,7 +11,9 @@ shards that are there and goes on after the last.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,44 +25,54 @@ import torch
 from torch import Tensor
 
 from layerscope.data import Batch, Data
-from layerscope.errors import CorruptFileError, NonFiniteError
-from layerscope.layers import INPUT, LOGITS, Layer
+from layerscope.errors import CorruptFileError, NonFiniteError, RunMismatchError, StorageError
+from layerscope.layers import INPUT, LOGITS, Layer, plan_layers
+from layerscope.layouts import Output
 from layerscope.network import Network
 from layerscope.progress import bar
-from layerscope.reductions import Flatten, Reduction, Sketch, parse_reduction
+from layerscope.reductions import Flatten, PerSampleReduction, Reduction, Sketch, parse_reduction
 from layerscope.store import (
     file_digest,
-    has_tensor,
     load_header,
     load_json,
     load_table,
     load_tensor,
     load_tensors,
+    locked,
+    preamble_digest,
     save_json,
     save_table,
     save_tensors,
+    tensor_names,
 )
-from layerscope.types import Inputs, Labels, Logits, Vectors
+from layerscope.types import Labels, Logits, Samples, Units, Vectors
 
-SCHEMA = 1
-SHARD_BYTES = 2**26
+SCHEMA = 2
+SHARD_BYTES = 2**25
 WHOLE_INPUT = 4096
-"""The widest input that is recorded whole under `mean`."""
+"""The widest input that is recorded whole under other reductions than `sketch`."""
+SPARE = 2**24
+"""Bytes that are left free on the disk."""
 
-Perturb = Callable[[Network, Batch], Inputs]
+Perturb = Callable[[Network, Batch], Samples]
 """Makes the inputs of a perturbed condition from a clean batch."""
+PRECISIONS = ("float32", "float16", "bfloat16")
+"""How numbers may be stored."""
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """One tensor of every shard, read as it is asked for."""
+    """One tensor of every shard, mapped into memory as it is asked for; checked against its digest the first time."""
 
     shards: tuple[Path, ...]
     name: str
+    _checked: set[tuple[Path, str]] = field(default_factory=set, repr=False, compare=False)
 
     def __iter__(self) -> Iterator[Tensor]:
         for shard in self.shards:
-            yield load_tensor(shard, self.name)
+            tensor = load_tensor(shard, self.name, check=(shard, self.name) not in self._checked)
+            self._checked.add((shard, self.name))
+            yield tensor.float() if tensor.is_floating_point() else tensor
 
 
 @dataclass(frozen=True)
@@ -76,10 +88,11 @@ class Recording:
     """(n,), int64."""
     labels: Labels | None = field(repr=False)
     """(n,), or none."""
-    predictions: Labels = field(repr=False)
-    """(n,): the class that the network answers."""
+    predictions: Labels | None = field(repr=False)
+    """(n,): the class that the network answers; none where it has no logits."""
     shards: tuple[str, ...] = field(repr=False)
     """File names, in order of rows."""
+    _checked: set[tuple[Path, str]] = field(default_factory=set, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -94,10 +107,11 @@ class Recording:
         return tuple(layer for layer in self.layers if layer.reduction == reduction)
 
     def vectors(self, layer: Layer) -> Vectors:
-        """(n, width), float32: what one layer said.
+        """(n, width), float32: what one layer said; under `tokens` and `positions:N`, (m, width) with m >= n.
 
         Raises:
             KeyError: if the layer was not recorded.
+            CorruptFileError: if a byte of it has changed on disk; names the shard.
         """
         return torch.cat(list(self.blocks(layer)))
 
@@ -111,23 +125,67 @@ class Recording:
         """
         if layer not in self.layers:
             raise KeyError(f"Layer '{layer}' was not recorded; layers are: {', '.join(map(str, self.layers))}.")
-        return Blocks(tuple(self.folder / shard for shard in self.shards), str(layer))
+        return self._blocks(str(layer))
+
+    def parents(self, layer: Layer) -> Units:
+        """(m,): the id of the sample that each vector of a layer belongs to."""
+        if isinstance(parse_reduction(layer.reduction), PerSampleReduction):
+            return self.ids
+        return torch.cat(list(self._blocks(f"{layer}|sample")))
+
+    def places(self, layer: Layer) -> Units:
+        """(m,): which token of its sample, or which position (row by row), each vector of a layer is; 0 without any."""
+        if isinstance(parse_reduction(layer.reduction), PerSampleReduction):
+            return torch.zeros_like(self.ids)
+        return torch.cat(list(self._blocks(f"{layer}|place")))
 
     def logits(self) -> Logits:
-        """(n, classes), float32."""
-        return torch.cat(list(Blocks(tuple(self.folder / shard for shard in self.shards), LOGITS)))
+        """(n, classes), float32.
+
+        Raises:
+            KeyError: if the network has none, or they were not wanted.
+        """
+        if self.predictions is None:
+            raise KeyError("Logits were not recorded.")
+        return torch.cat(list(self._blocks(LOGITS)))
+
+    def _blocks(self, name: str) -> Blocks:
+        return Blocks(tuple(self.folder / shard for shard in self.shards), name, self._checked)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a recording will take."""
+
+    rows: int
+    """Samples."""
+    bytes: dict[Layer, int]
+    """On disk, by layer."""
+    seconds: float
+    """From the time of one batch."""
+
+    def __str__(self) -> str:
+        """One line."""
+        largest = max(self.bytes, key=lambda layer: self.bytes[layer])
+        return (
+            f"{self.rows:,} samples x {len(self.bytes)} layers: {_size(sum(self.bytes.values()))} (most of it, "
+            f"{_size(self.bytes[largest])}, {largest}), about {_duration(self.seconds)}"
+        )
 
 
 def record(
     network: Network,
     data: Data,
-    layers: Sequence[str],
+    layers: str | Sequence[str],
     folder: Path | str,
     *,
     reductions: Sequence[str] = ("mean", "sketch:512"),
     condition: str = "clean",
     perturb: Perturb | None = None,
     batch_size: int = 250,
+    dtype: str = "float32",
+    logits: bool = True,
+    overwrite: bool = False,
     show_progress: bool = True,
 ) -> Recording:
     """Run the data through the network once and keep what the layers say, under every reduction.
@@ -135,53 +193,46 @@ def record(
     Args:
         network: the network.
         data: the samples.
-        layers: names of submodules, in order of depth (see `choose_layers`); `input` and `logits` are added.
+        layers: `auto`, a pattern, or several (see `plan_layers`); a reduction after a bar is that pattern's own.
+            `input` and `logits` are added.
         folder: where the recording goes. What an earlier, interrupted call with the same arguments wrote is kept.
-        reductions: how outputs become vectors. The input is recorded whole under `mean` (up to 4,096 wide; its
-            average would say nothing), else by `sketch:512`.
+        reductions: how outputs become vectors. The input is recorded whole (up to 4,096 wide; its average would say
+            nothing), else by `sketch:512`.
         condition: what the recording is called.
         perturb: makes the inputs from each clean batch; none for `clean`. Its `repr` tells one perturbation from
             another when a recording is looked for again, so it must say all that matters (a frozen dataclass does).
         batch_size: samples per forward pass.
-        show_progress: whether to draw a progress bar.
+        dtype: of the stored numbers: `float32`; `float16` and `bfloat16` take half the disk.
+        logits: whether to keep them; without them, each pass ends with the last wanted layer.
+        overwrite: delete a recording of something else that stands in the folder.
+        show_progress: whether to say what is to be done and draw a progress bar, on standard error.
 
     Raises:
-        ValueError: if inputs lie outside the network's bounds, or labels outside its classes.
+        ValueError: if inputs lie outside the network's bounds, labels outside its classes, or an argument out of range.
         NonFiniteError: if a layer puts out NaN or infinity; names it and the samples.
-        StorageError: if the folder can't be written. Shards written before stay, and the same call goes on there.
+        RunMismatchError: if the folder holds a recording of something else; says what differs.
+        FolderInUseError: if another process records into the folder.
+        StorageError: if the disk can't hold the recording or the folder can't be written. Shards written before stay,
+            and the same call goes on there.
     """
+    if dtype not in PRECISIONS:
+        raise ValueError(f"`dtype` must be one of {', '.join(PRECISIONS)}; got {dtype!r}.")
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"`batch_size` must be a whole number, at least 1; got {batch_size!r}.")
     folder = Path(folder)
-    key = _key(network, data, layers, reductions, condition, perturb, batch_size)
-    complete = (folder / "manifest.json").is_file() and (folder / "samples.parquet").is_file()
-    if complete and load_json(folder / "manifest.json")["key"] == key:
+    plan = plan_layers(network, data.take(data.rows[:2]).inputs, layers, reductions, logits=logits)
+    options = {"batch_size": batch_size, "dtype": dtype, "logits": logits}
+    made_of = _made_of(network, data, plan, condition, perturb, **options)
+    with locked(folder):
+        _check_folder(folder, made_of, overwrite=overwrite)
+        if not (folder / "manifest.json").is_file() or not (folder / "samples.parquet").is_file():
+            recorder = _Recorder(network, plan, dtype, logits=logits)
+            _write_shards(recorder, data, folder, made_of, perturb, show_progress)
         return load_recording(folder)
-    recorder = _Recorder(network, tuple(layers), tuple(parse_reduction(name) for name in reductions))
-    first = next(data.batches(batch_size))
-    with torch.no_grad():
-        row_bytes = sum(t[0].numel() * 4 for t in recorder.run(first.inputs[:1], first.ids[:1]).values())
-    shard_rows = max(1, SHARD_BYTES // row_bytes // batch_size) * batch_size
-    files: list[str] = []
-    with bar(f"recording {condition}", len(data), show=show_progress) as progress:
-        for start in range(0, len(data), shard_rows):
-            file = f"shard-{len(files):05d}.safetensors"
-            rows = data.rows[start : start + shard_rows]
-            header = {"schema": SCHEMA, "key": key, "start": start, "stop": start + len(rows)}
-            if not _is_there(folder / file, header):
-                parts: list[dict[str, Tensor]] = []
-                for offset in range(0, len(rows), batch_size):
-                    parts.append(recorder.batch(data.take(rows[offset : offset + batch_size]), perturb))
-                    progress.advance(len(parts[-1]["ids"]))
-                tensors = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-                save_tensors(folder / file, tensors, header)
-            else:
-                progress.advance(len(rows))
-            files.append(file)
-    _finish(folder, files, condition, key, recorder.layers, data)
-    return load_recording(folder)
 
 
 def load_recording(folder: Path | str) -> Recording:
-    """A recording that `record` has finished.
+    """A recording that `record` has finished. Shards are mapped when they are read, and checked then.
 
     Raises:
         FileNotFoundError: if there is none in `folder`.
@@ -189,96 +240,200 @@ def load_recording(folder: Path | str) -> Recording:
     """
     folder = Path(folder)
     manifest = load_json(folder / "manifest.json")
+    samples = folder / "samples.parquet"
     for shard in manifest["shards"]:
         path = folder / shard["file"]
-        if not path.is_file() or file_digest(path) != shard["sha256"]:
+        if not path.is_file() or path.stat().st_size != shard["bytes"] or preamble_digest(path) != shard["preamble"]:
             raise CorruptFileError(f"'{path}' is missing or damaged; delete '{folder}' and run again.")
-    if not (folder / "samples.parquet").is_file():
-        raise CorruptFileError(f"'{folder / 'samples.parquet'}' is missing; delete '{folder}' and run again.")
-    samples = load_table(folder / "samples.parquet")
-    labels = samples["label"]
+    if not samples.is_file() or file_digest(samples) != manifest["samples"]:
+        raise CorruptFileError(f"'{samples}' is missing or damaged; delete '{folder}' and run again.")
+    table = load_table(samples)
+    labels, predictions = table["label"], table["prediction"]
     return Recording(
         folder=folder,
-        condition=manifest["condition"],
+        condition=manifest["made_of"]["condition"],
         layers=tuple(Layer(layer["name"], layer["reduction"]) for layer in manifest["layers"]),
-        ids=torch.tensor(samples["id"].to_numpy()),
+        ids=torch.tensor(table["id"].to_numpy()),
         labels=None if labels.isna().any() else torch.tensor(labels.to_numpy(dtype=np.int64)),
-        predictions=torch.tensor(samples["prediction"].to_numpy()),
+        predictions=None if predictions.isna().any() else torch.tensor(predictions.to_numpy(dtype=np.int64)),
         shards=tuple(shard["file"] for shard in manifest["shards"]),
     )
 
 
-@dataclass(frozen=True)
 class _Recorder:
-    """One pass per batch: every layer under every reduction, checked."""
+    """One pass per batch: every layer under its reductions, checked."""
 
-    network: Network
-    names: tuple[str, ...]
-    reductions: tuple[Reduction, ...]
-
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        names = (INPUT, *self.names, LOGITS)
-        return tuple(Layer(name, reduction.name) for reduction in self.reductions for name in names)
+    def __init__(self, network: Network, plan: Sequence[Layer], dtype: str, *, logits: bool) -> None:
+        self.network, self.plan, self.logits = network, tuple(plan), logits
+        self._dtype = getattr(torch, dtype)
+        self._reductions: dict[str, list[Reduction]] = {}
+        for layer in plan:
+            self._reductions.setdefault(layer.name, []).append(parse_reduction(layer.reduction))
+        self._names = [name for name in self._reductions if name not in (INPUT, LOGITS)]
+        self._widths: dict[str, int] = {}
 
     def batch(self, batch: Batch, perturb: Perturb | None) -> dict[str, Tensor]:
         """The tensors of a batch as they go into a shard."""
         check_inputs(batch, self.network)
-        inputs = perturb(self.network, batch) if perturb else batch.inputs
+        samples = perturb(self.network, batch) if perturb else batch.inputs
+        kept: dict[str, Tensor] = {"ids": batch.ids}
+
+        def keep(name: str, output: Output) -> None:
+            for reduction in self._reductions[name]:
+                reduce: Reduction = reduction
+                if name == INPUT and not isinstance(reduction, Sketch):
+                    reduce = Flatten() if output.tensor[0].numel() <= WHOLE_INPUT else Sketch(512)
+                self._keep(kept, Layer(name, reduction.name), reduce, output, batch.ids)
+
         with torch.no_grad():
-            kept = self.run(inputs, batch.ids)
-        kept["ids"] = batch.ids
+            if INPUT in self._reductions and isinstance(samples, Tensor):
+                keep(INPUT, Output(samples, 1))
+            try:
+                logits = self.network.watch(samples, self._names, keep, logits=self.logits)
+            except Exception as error:
+                error.add_note(f"This was while recording the samples with ids {_some(batch.ids.tolist())}.")
+                raise
+            if logits is not None:
+                kept[LOGITS] = logits.detach().float().cpu()
+                if LOGITS in self._reductions:
+                    keep(LOGITS, Output(logits, -1))
         if batch.labels is not None:
-            check_labels(batch.labels, kept[LOGITS].shape[1])
+            if logits is not None:
+                check_labels(batch.labels, logits.shape[1])
             kept["labels"] = batch.labels
         return kept
 
-    def run(self, inputs: Inputs, ids: Tensor) -> dict[str, Tensor]:
-        """Logits, and every layer under every reduction: float32 on the CPU."""
-        kept: dict[str, Tensor] = {}
+    def _keep(self, kept: dict[str, Tensor], layer: Layer, reduce: Reduction, output: Output, ids: Tensor) -> None:
+        """Reduce, check, and store what a layer put out."""
+        if output.mask is not None and not (some := output.mask.any(1).cpu()).all():
+            raise ValueError(
+                f"Every sample needs at least one token, but the attention mask of ids {_some(ids[~some].tolist())} is "
+                "all 0; leave them out."
+            )
+        detached, owners = output._replace(tensor=output.tensor.detach()), ids
+        if isinstance(reduce, PerSampleReduction):
+            vectors = reduce(detached)
+        else:
+            vectors, sample, place = reduce(detached, ids.tolist())
+            owners = ids[sample.cpu()]
+            kept[f"{layer}|sample"], kept[f"{layer}|place"] = owners, place.cpu()
+        stored = vectors.to(device="cpu", dtype=self._dtype)
+        finite = stored.isfinite().all(1)
+        if not finite.all():
+            bad = owners[~finite].unique().tolist()
+            if self._dtype == torch.float16 and bool(vectors.isfinite().all()):
+                raise NonFiniteError(
+                    f"Layer {layer.name!r} puts out numbers up to {float(vectors.abs().max()):g}, more than float16 "
+                    "holds (65,504); record with dtype 'bfloat16' or 'float32'."
+                )
+            raise NonFiniteError(
+                f"Layer {layer.name!r} puts out NaN or infinity for {len(bad)} of {len(ids)} samples of a batch (ids "
+                f"{_some(bad)}). Look at these inputs and at the weights up to that layer; nothing of this batch was "
+                "recorded."
+            )
+        width = self._widths.setdefault(str(layer), stored.shape[1])
+        if stored.shape[1] != width:
+            raise ValueError(
+                f"Layer '{layer}' gave vectors {width} wide before and {stored.shape[1]} wide for ids "
+                f"{_some(ids.tolist())}: the inputs have several lengths. Pad them to one, or use `mean`, `max`, `cls` "
+                "or `last`."
+            )
+        kept[str(layer)] = stored
 
-        def keep(name: str, output: Tensor) -> None:
-            for reduction in self.reductions:
-                reduce: Reduction = reduction
-                if name == INPUT and reduction.name == "mean":
-                    reduce = Flatten() if output[0].numel() <= WHOLE_INPUT else Sketch(512)
-                vectors = reduce(output.detach()).float().cpu()
-                finite = vectors.isfinite().all(1)
-                if not finite.all():
-                    bad = ids[~finite].tolist()
-                    raise NonFiniteError(
-                        f"Layer {name!r} puts out NaN or infinity for {len(bad)} of {len(ids)} samples of a batch "
-                        f"(ids {', '.join(map(str, bad[:8]))}{', ...' if len(bad) > 8 else ''}). Look at these "
-                        "inputs and at the weights up to that layer; nothing of this batch was recorded."
-                    )
-                kept[str(Layer(name, reduction.name))] = vectors
 
-        keep(INPUT, inputs)
-        logits = self.network.watch(inputs, self.names, keep)
-        keep(LOGITS, logits)
-        kept[LOGITS] = logits.detach().float().cpu()
-        return kept
+def _write_shards(
+    recorder: _Recorder, data: Data, folder: Path, made_of: dict[str, Any], perturb: Perturb | None, show: bool
+) -> None:
+    """Whatever shards are missing, then samples and manifest."""
+    key, batch_size = _key(made_of), made_of["batch_size"]
+    probe = recorder.batch(data.take(data.rows[:1]), None)
+    row_bytes = sum(tensor.numel() * tensor.element_size() for tensor in probe.values())
+    shard_rows = max(1, SHARD_BYTES // row_bytes // batch_size) * batch_size
+    shards: list[tuple[Path, np.ndarray[Any, np.dtype[np.int64]], dict[str, Any]]] = []
+    for start in range(0, len(data), shard_rows):
+        rows = data.rows[start : start + shard_rows]
+        header = {"schema": SCHEMA, "key": key, "made_of": made_of, "start": start, "stop": start + len(rows)}
+        shards.append((folder / f"shard-{len(shards):05d}.safetensors", rows, header))
+    missing = [shard for shard in shards if not _is_there(shard[0], shard[2])]
+    with bar(f"recording {made_of['condition']}", len(data), unit="samples", show=show) as progress:
+        progress.advance(len(data) - sum(len(rows) for _, rows, _ in missing))
+        first: dict[str, Tensor] | None = None
+        for path, rows, header in missing:
+            parts: list[dict[str, Tensor]] = []
+            for offset in range(0, len(rows), batch_size):
+                begun = time.perf_counter()
+                parts.append(recorder.batch(data.take(rows[offset : offset + batch_size]), perturb))
+                if first is None:
+                    first = parts[0]
+                    left = sum(len(rows) for _, rows, _ in missing)
+                    estimate = _estimate(recorder.plan, first, left, time.perf_counter() - begun)
+                    progress.say(f"{made_of['condition']}: {estimate}")
+                    _check_room(folder, estimate)
+                progress.advance(len(parts[-1]["ids"]))
+            tensors = {name: torch.cat([part.pop(name) for part in parts]) for name in list(parts[0])}
+            save_tensors(path, tensors, header)
+    _finish(folder, [path for path, _, _ in shards], made_of, recorder.plan, data)
+
+
+def _estimate(plan: Sequence[Layer], first: dict[str, Tensor], rows: int, seconds: float) -> Estimate:
+    """What `rows` samples will take, by the first batch and its time."""
+    batch = len(first["ids"])
+    taken = {layer: first[str(layer)].numel() * first[str(layer)].element_size() for layer in plan}
+    return Estimate(rows, {layer: size * rows // batch for layer, size in taken.items()}, seconds * rows / batch)
+
+
+def _check_room(folder: Path, estimate: Estimate) -> None:
+    free, needed = shutil.disk_usage(folder).free, sum(estimate.bytes.values())
+    if needed + SPARE > free:
+        raise StorageError(
+            f"The recording needs {_size(needed)} and '{folder}' has {_size(free)} free; nothing was written. Choose "
+            "another folder, fewer layers, a narrower reduction (`mean`, a smaller `sketch`), or dtype 'float16'."
+        )
+
+
+def _size(count: int) -> str:
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _some(ids: Sequence[int]) -> str:
+    """The first ids of many."""
+    return f"{', '.join(map(str, ids[:8]))}{', ...' if len(ids) > 8 else ''}"
 
 
 def check_inputs(batch: Batch, network: Network) -> None:
-    """Raise ValueError where a sample lies outside the network's bounds, or is not finite."""
-    finite = batch.inputs.isfinite().flatten(1).all(1)
-    if not finite.all():
-        bad = batch.ids[~finite].tolist()
-        raise ValueError(
-            f"Inputs must be finite; {len(bad)} samples of a batch (ids {', '.join(map(str, bad[:8]))}"
-            f"{', ...' if len(bad) > 8 else ''}) hold NaN or infinity. Repair or remove them."
-        )
+    """Raise ValueError where a sample holds numbers that are not finite, or one tensor lies outside the bounds."""
+    given = batch.inputs
+    tensors = given.values() if isinstance(given, Mapping) else given if isinstance(given, tuple) else (given,)
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+            continue
+        finite = tensor.isfinite().flatten(1).all(1)
+        if not finite.all():
+            bad = batch.ids[~finite].tolist()
+            raise ValueError(
+                f"Inputs must be finite; {len(bad)} samples of a batch (ids {_some(bad)}) hold NaN or infinity. "
+                "Repair or remove them."
+            )
+    if not isinstance(given, Tensor) or not given.is_floating_point():
+        return
     low, high = network.bounds
-    inside = ((batch.inputs >= low) & (batch.inputs <= high)).flatten(1).all(1)
+    inside = ((given >= low) & (given <= high)).flatten(1).all(1)
     if not inside.all():
         bad = batch.ids[~inside].tolist()
-        values = batch.inputs[~inside]
+        values = given[~inside]
         raise ValueError(
             f"Inputs must lie in the network's bounds [{low:g}, {high:g}]; {len(bad)} samples of a batch (ids "
-            f"{', '.join(map(str, bad[:8]))}{', ...' if len(bad) > 8 else ''}) have values from {values.min():g} to "
-            f"{values.max():g}. Give the data before normalisation and the normalisation as `preprocess`, or state "
-            "other `bounds`."
+            f"{_some(bad)}) have values from {values.min():g} to {values.max():g}. Give the data before normalisation "
+            "and the normalisation as `preprocess`, or state other `bounds`."
         )
 
 
@@ -291,18 +446,45 @@ def check_labels(labels: Labels, classes: int) -> None:
         )
 
 
-def _key(
-    network: Network,
-    data: Data,
-    layers: Sequence[str],
-    reductions: Sequence[str],
-    condition: str,
-    perturb: Perturb | None,
-    batch_size: int,
-) -> str:
-    """What a recording was made of; a folder with another key holds another recording."""
-    parts = [network.fingerprint(), data.fingerprint, list(layers), list(reductions), condition, repr(perturb)]
-    return hashlib.sha256(json.dumps([SCHEMA, *parts, batch_size]).encode()).hexdigest()
+def _made_of(
+    network: Network, data: Data, plan: Sequence[Layer], condition: str, perturb: Perturb | None, **options: Any
+) -> dict[str, Any]:
+    """All that a recording depends on, by name."""
+    return {
+        "network": network.fingerprint(),
+        "data": data.fingerprint,
+        "layers": [str(layer) for layer in plan],
+        "condition": condition,
+        "perturbation": repr(perturb),
+        **options,
+    }
+
+
+def _key(made_of: dict[str, Any]) -> str:
+    """A recording with another key is another recording."""
+    return hashlib.sha256(json.dumps([SCHEMA, made_of], sort_keys=True).encode()).hexdigest()
+
+
+def _check_folder(folder: Path, made_of: dict[str, Any], *, overwrite: bool) -> None:
+    """Raise RunMismatchError where the folder holds a recording of something else, or delete that."""
+    shards = sorted(folder.glob("shard-*.safetensors"))
+    found: dict[str, Any] = {}
+    with suppress(CorruptFileError, FileNotFoundError, KeyError):
+        found = load_json(folder / "manifest.json")["made_of"]
+    for shard in shards if not found else ():
+        with suppress(CorruptFileError, KeyError):
+            found = load_header(shard)["made_of"]
+            break
+    others = [name for name, value in made_of.items() if found.get(name) != value]
+    if not others or not (shards or found):
+        return
+    if not overwrite:
+        raise RunMismatchError(
+            f"'{folder}' holds a recording made with another {', '.join(others)}; choose another folder, or delete it "
+            "with `overwrite=True`."
+        )
+    for path in (*shards, folder / "samples.parquet", folder / "manifest.json"):
+        path.unlink(missing_ok=True)
 
 
 def _is_there(path: Path, header: dict[str, Any]) -> bool:
@@ -312,42 +494,48 @@ def _is_there(path: Path, header: dict[str, Any]) -> bool:
     return False
 
 
-def _finish(folder: Path, files: Sequence[str], condition: str, key: str, layers: Sequence[Layer], data: Data) -> None:
+def _finish(folder: Path, shards: Sequence[Path], made_of: dict[str, Any], plan: Sequence[Layer], data: Data) -> None:
     """Write samples and manifest; the manifest last, since it says that the recording is complete."""
-    shards = [folder / file for file in files]
-    logits = torch.cat([load_tensor(shard, LOGITS) for shard in shards])
-    ids = torch.cat([load_tensor(shard, "ids") for shard in shards])
-    labels: list[int | None] = [None] * len(ids)
-    if has_tensor(shards[0], "labels"):
-        labels = torch.cat([load_tensor(shard, "labels") for shard in shards]).tolist()
-    samples = pd.DataFrame(
-        {
+    tables = []
+    for shard in shards:
+        names = tensor_names(shard)
+        ids = load_tensor(shard, "ids")
+        logits = load_tensor(shard, LOGITS) if LOGITS in names else None
+        labels = load_tensor(shard, "labels").tolist() if "labels" in names else [None] * len(ids)
+        table = {
             "id": ids.numpy(),
             "label": pd.array(labels, dtype="Int64"),
-            "prediction": logits.argmax(1).numpy(),
-            "confidence": logits.softmax(1).amax(1).numpy(),
+            "prediction": pd.array([None] * len(ids) if logits is None else logits.argmax(1).tolist(), dtype="Int64"),
+            "confidence": np.nan if logits is None else logits.softmax(1).amax(1).numpy(),
             "source": [data.origin(row) for row in ids.tolist()],
         }
-    )
-    save_table(folder / "samples.parquet", samples)
+        tables.append(pd.DataFrame(table))
+    save_table(folder / "samples.parquet", pd.concat(tables, ignore_index=True))
     headers = [load_header(shard) for shard in shards]
     save_json(
         folder / "manifest.json",
         {
             "schema": SCHEMA,
-            "key": key,
-            "condition": condition,
+            "key": _key(made_of),
+            "made_of": made_of,
             "layers": [
                 {
                     "name": layer.name,
                     "reduction": layer.reduction,
-                    "width": load_tensor(shards[0], str(layer)).shape[1],
-                    "dtype": "float32",
+                    "width": load_tensor(shards[0], str(layer), check=False).shape[1],
+                    "dtype": made_of["dtype"],
                 }
-                for layer in layers
+                for layer in plan
             ],
+            "samples": file_digest(folder / "samples.parquet"),
             "shards": [
-                {"file": shard.name, "start": header["start"], "stop": header["stop"], "sha256": file_digest(shard)}
+                {
+                    "file": shard.name,
+                    "start": header["start"],
+                    "stop": header["stop"],
+                    "bytes": shard.stat().st_size,
+                    "preamble": preamble_digest(shard),
+                }
                 for shard, header in zip(shards, headers, strict=True)
             ],
         },

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from layerscope.atlas import Atlas, load_atlas
 from layerscope.codes import load_codes
-from layerscope.network import Network, load_network
+from layerscope.models import load_network
+from layerscope.network import Network
 from layerscope.recording import Recording, load_recording
 from layerscope.report import write_report
 from layerscope.som import Grid

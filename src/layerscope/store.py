@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,37 +12,84 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as tensor_bytes
+from safetensors.torch import save_file
 from torch import Tensor
 
-from layerscope.errors import CorruptFileError, StorageError
+from layerscope.errors import CorruptFileError, FolderInUseError, StorageError
 
 ENTRY = "layerscope"
 """The one entry of the metadata of our safetensors files."""
+PART = ".part"
+"""End of the names of files that are being written."""
+HALF_WRITTEN = (f".*{PART}", ".tmp??????")
+"""What a kill leaves behind: our own part files, and those that safetensors writes before it renames them."""
+LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A place to write what is to stand at `path`; synced and renamed into place where the block ends well.
+
+    Raises:
+        StorageError: if the disk is full or the place can't be written. What stood at `path` before still does.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}{PART}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        told = error.strerror if isinstance(error, OSError) else str(error)
+        raise StorageError(
+            f"Can't write '{path}': {told}. Every file written before is complete; free some space or make the folder "
+            "writable, then run the same command again: it goes on from there."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def write(path: Path, content: bytes) -> None:
     """Put `content` at `path`, making the folders above it.
 
     Raises:
-        StorageError: if the disk is full or the place can't be written. What stood at `path` before still does.
+        StorageError: see `replacing`.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make `folder` this process's own to write to, and clear what a killed one left half written.
+
+    The operating system holds the lock, so that it ends with the process, however that ends.
+
+    Raises:
+        FolderInUseError: if another process writes there.
+        StorageError: if the folder can't be made.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise StorageError(
-            f"Can't write {len(content):,} bytes to '{path}': {error.strerror}. Every file written before is complete; "
-            "free some space or make the folder writable, then run the same command again: it goes on from there."
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK, timeout=0)
+        lock.acquire()
+    except Timeout as error:
+        raise FolderInUseError(
+            f"Another process is writing to '{folder}'; wait until it has ended, stop it, or choose another folder."
         ) from error
+    except OSError as error:
+        raise StorageError(f"Can't write to '{folder}': {error.strerror}; choose another folder.") from error
+    try:
+        for pattern in HALF_WRITTEN:
+            for part in folder.rglob(pattern):
+                part.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.release()
 
 
 def save_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -66,13 +113,15 @@ def load_json(path: Path) -> dict[str, Any]:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write `tensors` as safetensors with `header` and the tensors' digest as one JSON entry of the metadata.
+    """Write `tensors` as safetensors with `header` and each tensor's digest as one JSON entry of the metadata.
 
     One entry, because the format keeps several in no fixed order, and the same value must give the same bytes.
     """
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    entry = json.dumps({"header": header, "digest": tensors_digest(contiguous)}, sort_keys=True)
-    write(path, tensor_bytes(contiguous, {ENTRY: entry}))
+    digests = {name: tensors_digest({name: tensor}) for name, tensor in contiguous.items()}
+    entry = json.dumps({"header": header, "digests": digests}, sort_keys=True)
+    with replacing(path) as part:
+        save_file(contiguous, part, {ENTRY: entry})
 
 
 def load_header(path: Path) -> dict[str, Any]:
@@ -81,7 +130,8 @@ def load_header(path: Path) -> dict[str, Any]:
     Raises:
         CorruptFileError: if `path` is no safetensors file of ours.
     """
-    return dict(_entry(path)["header"])
+    with _opened(path) as (_, entry):
+        return dict(entry["header"])
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -90,35 +140,67 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         CorruptFileError: if `path` is no safetensors file of ours, or a byte of its tensors has changed.
     """
-    digest = _entry(path)["digest"]
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    if tensors_digest(tensors) != digest:
-        raise CorruptFileError(f"'{path}' is damaged (its contents have changed); delete it and run again.")
-    return tensors
+    with _opened(path) as (file, entry):
+        if set(file.keys()) != set(entry["digests"]):
+            raise _damaged(path, "tensors are missing")
+        return {name: _checked(path, name, file.get_tensor(name), entry) for name in entry["digests"]}
 
 
-def load_tensor(path: Path, name: str) -> Tensor:
-    """One tensor of a file that `save_tensors` wrote; the others are not read, and the digest is not checked."""
-    with safe_open(path, framework="pt") as file:
+def load_tensor(path: Path, name: str, *, check: bool = True) -> Tensor:
+    """One tensor of a file that `save_tensors` wrote, mapped into memory; the others are not read.
+
+    Args:
+        path: the file.
+        name: the tensor's.
+        check: compare its bytes with their digest, for which all of them are read.
+
+    Raises:
+        CorruptFileError: if `path` is no safetensors file of ours, has no such tensor, or a byte of it has changed.
+    """
+    with _opened(path) as (file, entry):
+        if name not in entry["digests"]:
+            raise _damaged(path, f"there is no {name!r}")
         tensor: Tensor = file.get_tensor(name)
-    return tensor
+        return _checked(path, name, tensor, entry) if check else tensor
 
 
-def has_tensor(path: Path, name: str) -> bool:
-    """Whether a file that `save_tensors` wrote holds a tensor of that name."""
-    with safe_open(path, framework="pt") as file:
-        return name in file.keys()  # noqa: SIM118 - not a mapping
+def tensor_names(path: Path) -> tuple[str, ...]:
+    """Names of the tensors of a file that `save_tensors` wrote.
+
+    Raises:
+        CorruptFileError: if `path` is no safetensors file of ours.
+    """
+    with _opened(path) as (_, entry):
+        return tuple(entry["digests"])
 
 
-def _entry(path: Path) -> dict[str, Any]:
-    """Header and digest of a safetensors file of ours."""
+def preamble_digest(path: Path) -> str:
+    """SHA-256 of what stands before the tensors in a safetensors file: names, types, shapes, places, metadata."""
+    with path.open("rb") as file:
+        length = file.read(8)
+        most = path.stat().st_size  # a damaged length may be any number
+        return hashlib.sha256(length + file.read(min(int.from_bytes(length, "little"), most))).hexdigest()
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """A safetensors file of ours, and its header and digests."""
     try:
         with safe_open(path, framework="pt") as file:
             entry = json.loads((file.metadata() or {})[ENTRY])
-            return {"header": entry["header"], "digest": entry["digest"]}
+            yield file, {"header": entry["header"], "digests": dict(entry["digests"])}
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise CorruptFileError(f"'{path}' is damaged ({error}); delete it and run again.") from error
+        raise _damaged(path, str(error)) from error
+
+
+def _checked(path: Path, name: str, tensor: Tensor, entry: dict[str, Any]) -> Tensor:
+    if tensors_digest({name: tensor}) != entry["digests"][name]:
+        raise _damaged(path, f"the contents of {name!r} have changed")
+    return tensor
+
+
+def _damaged(path: Path, what: str) -> CorruptFileError:
+    return CorruptFileError(f"'{path}' is damaged ({what}); delete it and run again.")
 
 
 def save_table(path: Path, table: pd.DataFrame) -> None:
@@ -154,5 +236,5 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -19,18 +19,20 @@ from layerscope.atlas import Atlas, check_scaling, fit_atlas, load_atlas, save_a
 from layerscope.attacks import AbstractPerturbation, control_spec, parse_attack
 from layerscope.cautions import SAMPLES_PER_UNIT, cautions_of, shape_cautions
 from layerscope.codes import Coded, encode, load_codes, save_codes
-from layerscope.data import Batch, Data, load_data
+from layerscope.data import Batch, Data
 from layerscope.errors import CorruptFileError, RunMismatchError, StorageError
 from layerscope.flow import flow
 from layerscope.layers import choose_layers
 from layerscope.measures import profile
-from layerscope.network import Network, load_network
+from layerscope.models import load_network
+from layerscope.network import Network
 from layerscope.recording import Recording, check_inputs, record
-from layerscope.reductions import parse_reduction
+from layerscope.reductions import PerSampleReduction, parse_reduction
 from layerscope.results import table
 from layerscope.run import Run, load_run, slug
 from layerscope.som import Grid
-from layerscope.store import load_json, load_table, save_json, save_table, save_tensors
+from layerscope.sources import load_data
+from layerscope.store import LOCK, load_json, load_table, locked, save_json, save_table, save_tensors
 from layerscope.types import Inputs
 
 SCHEMA = 1
@@ -49,11 +51,11 @@ class Attacking:
 
     def __call__(self, network: Network, batch: Batch) -> Inputs:
         """The batch's inputs, perturbed."""
-        labels = batch.labels
+        inputs, labels = _numbers(batch), batch.labels
         if labels is None:
             with torch.no_grad():
-                labels = network(batch.inputs).argmax(1)
-        return self.perturbation(network, batch.inputs, labels, ids=batch.ids.tolist(), seed=self.seed).inputs
+                labels = network(inputs).argmax(1)
+        return self.perturbation(network, inputs, labels, ids=batch.ids.tolist(), seed=self.seed).inputs
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,17 @@ class Study:
         known = [] if isinstance(self.reductions, str) else [parse_reduction(name).name for name in self.reductions]
         if not known or len(set(known)) < len(known):
             raise ValueError(f"`reductions` must be a list of different reductions; got {self.reductions!r}.")
+        several = [name for name in known if not isinstance(parse_reduction(name), PerSampleReduction)]
+        if several:
+            raise ValueError(
+                f"`reductions` of a study must give one vector per sample; {', '.join(several)} gives several. Record "
+                "those with `layerscope.record`."
+            )
+        if any("|" in pattern for pattern in ([self.layers] if isinstance(self.layers, str) else self.layers)):
+            raise ValueError(
+                f"`layers` of a study have no reductions of their own, since each is measured under all `reductions`; "
+                f"got {self.layers!r}. Leave out what follows the bar."
+            )
 
     def run(self) -> Run:
         """Carry the study out, or what is left of it, and write the report.
@@ -124,13 +137,16 @@ class Study:
             ValueError: if network, data and options don't fit together.
             RunMismatchError: if the folder holds a run made with other options; shows the difference.
             NonFiniteError: if a layer puts out NaN or infinity.
+            FolderInUseError: if another process writes to the folder.
             StorageError: if the folder can't be written.
         """
-        network, measured = load_network(self.network), load_data(self.data)
+        network = load_network(self.network)
+        reading: dict[str, Any] = {"resize": network.resize, "show_progress": self.progress}
+        measured = load_data(self.data, **reading)
         if self.fit_data is None:
             fitted, measured = measured.split(FIT_SHARE, seed=self.seed)
         else:
-            fitted = load_data(self.fit_data)
+            fitted = load_data(self.fit_data, **reading)
         shared = fitted.shares(measured)
         if shared:
             raise ValueError(
@@ -146,8 +162,11 @@ class Study:
         names, why = choose_layers(network, probe.inputs, self.layers)
         self._say(f"Layers ({why}): input, {', '.join(names)}, logits")
         settings = self._settings(network, measured, fitted, names, grid)
-        self._claim(settings)
-        return self._carry_out(network, measured, fitted, settings, grid)
+        if Path(self.folder).is_file():
+            raise StorageError(f"'{self.folder}' is a file; choose a folder for the run.")
+        with locked(Path(self.folder)):
+            self._claim(settings)
+            return self._carry_out(network, measured, fitted, settings, grid)
 
     def _carry_out(self, network: Network, measured: Data, fitted: Data, settings: dict[str, Any], grid: Grid) -> Run:
         """The stages in order."""
@@ -281,10 +300,8 @@ class Study:
     def _claim(self, settings: dict[str, Any]) -> None:
         """Make the folder this study's own, or refuse."""
         folder = Path(self.folder)
-        if folder.exists() and not folder.is_dir():
-            raise StorageError(f"'{folder}' is a file; choose a folder for the run.")
         if not (folder / "study.json").is_file():
-            there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+            there = {path.name for path in folder.iterdir()} - {LOCK}
             if there - set(OWN) or (there and not self.overwrite):
                 raise RunMismatchError(
                     f"'{folder}' holds other files and no study.json; choose an empty folder or a new name "
@@ -304,7 +321,7 @@ class Study:
                     f"'{folder}' holds a run made with other options:{listed}\nChoose another folder, ask for the "
                     "same, or delete that run with `overwrite=True` (`--overwrite` on the command line)."
                 )
-        for name in OWN if folder.is_dir() else ():
+        for name in OWN:
             path = folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         save_json(folder / "study.json", settings)
@@ -316,16 +333,17 @@ class Study:
         reduction = clean.reductions[0]
         travelled = torch.zeros(len(clean))
         for layer in clean.depth(reduction):
-            before, after = (torch.tensor(run.codes[name][f"code:{layer}"].to_numpy()) for name in ("clean", condition))
-            travelled += run.grid.distances[before.long(), after.long()]
-        fooled = clean.predictions != attacked.predictions
+            start, end = (torch.tensor(run.codes[name][f"code:{layer}"].to_numpy()) for name in ("clean", condition))
+            travelled += run.grid.distances[start.long(), end.long()]
+        before, after = clean.logits().argmax(1), attacked.logits().argmax(1)
+        fooled = before != after
         if clean.labels is not None:
-            fooled &= clean.predictions == clean.labels
+            fooled &= before == clean.labels
         places = fooled.nonzero()[:, 0] if fooled.any() else torch.arange(len(clean))
         chosen = int(places[travelled[places].argsort(stable=True)[len(places) // 2]])
-        batch = measured.take([int(clean.ids[chosen])])
+        batch = measured.take(measured.find([int(clean.ids[chosen])]))
         perturbed = Attacking(parse_attack(condition), self.seed)(network, batch)
-        tensors = {"id": batch.ids, "clean": batch.inputs, "perturbed": perturbed}
+        tensors = {"id": batch.ids, "clean": _numbers(batch), "perturbed": perturbed}
         save_tensors(run.folder / "example.safetensors", tensors, {"condition": condition})
 
     def _say(self, text: str) -> None:
@@ -333,21 +351,31 @@ class Study:
             Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(text)
 
 
+def _numbers(batch: Batch) -> Inputs:
+    """A batch's inputs, which a study needs to be one tensor.
+
+    Raises:
+        ValueError: if they are texts, or several tensors.
+    """
+    if not isinstance(batch.inputs, torch.Tensor):
+        raise ValueError(
+            "`data` of a study must be one tensor of numbers a sample (images, tables); got "
+            f"{type(batch.inputs).__name__}. Texts and tokens are recorded with `layerscope.record`."
+        )
+    return batch.inputs
+
+
 def _check_fit(network: Network, probe: Batch, fit_probe: Batch, measured: Data) -> None:
     """Raise ValueError where network, data and fit data do not go together; told by two samples of each."""
-    if fit_probe.inputs.shape[1:] != probe.inputs.shape[1:]:
-        raise ValueError(
-            f"`fit_data` must be samples as those of `data`, of shape {tuple(probe.inputs.shape[1:])}; "
-            f"got {tuple(fit_probe.inputs.shape[1:])}."
-        )
+    shape, fit_shape = (tuple(_numbers(batch).shape[1:]) for batch in (probe, fit_probe))
+    if fit_shape != shape:
+        raise ValueError(f"`fit_data` must be samples as those of `data`, of shape {shape}; got {fit_shape}.")
     check_inputs(probe, network)
     try:
         with torch.no_grad():
             classes = network(probe.inputs).shape[1]
     except RuntimeError as error:
-        raise ValueError(
-            f"The network can't take `data`, samples of shape {tuple(probe.inputs.shape[1:])}: {error}"
-        ) from error
+        raise ValueError(f"The network can't take `data`, samples of shape {shape}: {error}") from error
     for whose, names in (("network", network.class_names), ("data", measured.class_names)):
         if len(names) > classes:
             raise ValueError(

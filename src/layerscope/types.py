@@ -1,5 +1,6 @@
 """Names for the shapes that pass between stages; checked at run time in the tests."""
 
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from jaxtyping import Bool, Float, Int
@@ -7,6 +8,9 @@ from torch import Tensor
 
 Inputs: TypeAlias = Float[Tensor, "n ..."]
 """A batch in input space (images: pixels in [0, 1])."""
+
+Samples: TypeAlias = Tensor | Mapping[str, Tensor] | tuple[Tensor, ...] | Sequence[str]
+"""What a network is given for a batch: one tensor, named or ordered tensors (tokens and their mask, say), or texts."""
 
 Logits: TypeAlias = Float[Tensor, "n classes"]
 """What the network answers, before any softmax."""
@@ -34,3 +38,10 @@ PerSample: TypeAlias = Float[Tensor, " n"]
 
 Flags: TypeAlias = Bool[Tensor, " n"]
 """One yes or no per sample."""
+
+
+def size_of(samples: Samples) -> int:
+    """How many samples a batch holds."""
+    if isinstance(samples, Mapping):
+        return len(next(iter(samples.values())))
+    return len(samples[0]) if isinstance(samples, tuple) else len(samples)

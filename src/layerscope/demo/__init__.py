@@ -5,9 +5,10 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor
 
-from layerscope.data import Data, load_data
+from layerscope.data import Data
 from layerscope.demo.model import ResidualNetwork
 from layerscope.network import Network
+from layerscope.sources import load_data
 
 FILES = Path(__file__).parent / "files"
 MEAN, DEVIATION = 0.2860, 0.3530

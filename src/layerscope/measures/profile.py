@@ -159,8 +159,8 @@ def _shuffled(coded: Coded, layer: Layer, *, permutations: int, seed: int) -> di
 
 
 def accuracy(recording: Recording) -> list[Result]:
-    """The share of right answers under the recording's condition, as one row; none where there are no labels."""
-    if recording.labels is None:
+    """The share of right answers under the recording's condition, as one row; none without labels or logits."""
+    if recording.labels is None or recording.predictions is None:
         return []
     right, n = int((recording.labels == recording.predictions).sum()), len(recording)
     measure = "accuracy" if recording.condition == "clean" else "robust_accuracy"

@@ -115,7 +115,7 @@ def _picture(run: Run, example: dict[str, Tensor]) -> dict[str, Any] | None:
     clean = run.recordings["clean"]
     place = int((clean.ids == sample).nonzero())
     names = run.class_names
-    answers = [names[int(run.recordings[name].predictions[place])] for name in ("clean", condition)]
+    answers = [names[int(run.recordings[name].logits()[place].argmax())] for name in ("clean", condition)]
     label = "none" if clean.labels is None else names[int(clean.labels[place])]
     told = {"id": sample, "label": label, "answers": answers, "condition": condition, "figure": None}
     image = example["clean"][0]
