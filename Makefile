@@ -1,6 +1,6 @@
 # make demo: environment, installation, the main job on the bundled network.
 # make test: the same environment, everything that checks.
-# make bench IMAGES=folder: other libraries beside ours (docs/benchmarks.md); about half an hour.
+# make bench IMAGES=folder: other libraries beside ours (docs/benchmarks.md); about forty minutes.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -16,6 +16,7 @@ test: .venv/.complete
 bench: .venv/.complete
 	$(BIN)/python -m pip install --progress-bar=on --constraint constraints.txt --group bench
 	for part in speed exact cost disk; do $(BIN)/python benchmarks/som.py $$part --images $(IMAGES) || exit 1; done
+	for part in overhead memory reading kills; do $(BIN)/python benchmarks/recording.py $$part || exit 1; done
 
 check: .venv/.complete
 	scripts/check

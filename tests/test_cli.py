@@ -11,6 +11,7 @@ import traceback
 import numpy as np
 import pytest
 from conftest import tiny_data
+from PIL import Image
 from typer.testing import CliRunner
 
 from layerscope.cli import app
@@ -154,3 +155,67 @@ def test_the_installed_command_is_there():
         check=True,
     )
     assert all(command in done.stdout for command in ("demo", "run", "report"))
+
+
+def test_layers_lists_what_there_is(place):
+    done = call("layers", "py:own_nets:tiny_module", "--shape", "1x6x6", "--reduction", "mean", "--reduction", "max")
+    assert done.exit_code == 0, done.output
+    lines = [line.split() for line in done.output.splitlines()]
+    assert ["*", "stem", "Sequential", "4", "x", "6", "x", "6", "4", "16", "4", "16"] in lines
+    assert ["head", "Linear", "3", "3", "12", "3", "12"] in lines
+    assert "* picked by `auto`; bytes are of one sample in float32" in done.output
+    assert call("layers", "py:own_nets:tiny_module", "--data", "npz:data.npz").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--shape", "1x6xsix"], "`--shape` must be sizes with x between them, such as 3x224x224; got '1x6xsix'"),
+        ([], "What this network takes isn't known from its name; give the shape of one input"),
+    ],
+)
+def test_layers_says_what_it_needs(place, arguments, told):
+    done = call("layers", "py:own_nets:tiny_module", *arguments)
+    assert done.exit_code == 2
+    assert told in done.output
+
+
+RECORD = ["record", "--model", "py:own_nets:tiny_module", "--data", "npz:data.npz", "--out", "recordings/mine"]
+
+
+def test_record_keeps_what_was_asked_and_finds_it_again(place):
+    arguments = [*RECORD, "--layers", "stem", "--layers", "middle|max", "--reduction", "mean", "--batch-size", "32"]
+    done = call(*arguments)
+    assert done.exit_code == 0, done.output
+    asked = "input|mean, stem|mean, logits|mean, input|max, middle|max, logits|max"
+    assert f"120 samples x 6 layers: {asked}" in done.output
+    assert "clean: 120 samples x 6 layers: " in done.output
+    again = call(*arguments)
+    assert "clean: 120 samples" not in again.output  # nothing is done twice
+    other = call(*arguments, "--dtype", "float16")
+    assert other.exit_code == 2
+    assert "holds a recording made with another dtype" in other.output
+    assert call(*arguments, "--dtype", "float16", "--overwrite").exit_code == 0
+
+
+def test_record_without_logits_of_some_samples(place):
+    done = call(*RECORD, "--layers", "stem", "--limit", "50", "--no-logits")
+    assert done.exit_code == 0, done.output
+    assert "50 samples x 4 layers: input|mean, stem|mean, input|sketch:512, stem|sketch:512" in done.output
+
+
+def test_record_leaves_out_images_that_cannot_be_read_where_asked(place):
+    for label in ("a", "b"):
+        (place / "images" / label).mkdir(parents=True)
+        for number in range(4):
+            pixels = np.random.default_rng(number).integers(0, 255, (6, 6), dtype=np.uint8)
+            Image.fromarray(pixels).save(place / "images" / label / f"{number}.png")
+    (place / "images" / "b" / "3.png").write_bytes(b"no image")
+    arguments = ["record", "--model", "py:own_nets:tiny_module", "--data", "folder:images", "--out", "recordings/all"]
+    done = call(*arguments)
+    assert done.exit_code == 2
+    assert "3.png' is no readable image" in done.output
+    with pytest.warns(UserWarning, match="3.png"):
+        done = call(*arguments, "--skip-unreadable")
+    assert done.exit_code == 0, done.output
+    assert "7 samples x" in done.output

@@ -5,7 +5,7 @@ import torch
 import torchvision
 from torch import nn
 
-from layerscope.layers import Layer, choose_layers
+from layerscope.layers import Layer, choose_layers, layer_table, plan_layers
 from layerscope.network import Network
 
 
@@ -88,3 +88,55 @@ def test_own_modules_called_input_and_logits_keep_a_name():
     seen = {}
     Network(module).watch(torch.rand(2, 4), ["input#0"], lambda name, output: seen.update({name: output.tensor.shape}))
     assert seen == {"input#0": (2, 5)}
+
+
+def plan(module, samples, wanted="auto", reductions=("mean", "max"), **options):
+    return list(map(str, plan_layers(Network(module.eval()), samples, wanted, reductions, **options)))
+
+
+PLAIN = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+
+
+def test_a_plan_has_both_ends_under_every_reduction():
+    assert plan(PLAIN, torch.rand(2, 4), "0") == [
+        "input|mean", "0|mean", "logits|mean", "input|max", "0|max", "logits|max",
+    ]  # fmt: skip
+    assert plan(PLAIN, torch.rand(2, 4), "0", logits=False) == ["input|mean", "0|mean", "input|max", "0|max"]
+    assert plan(PLAIN, torch.rand(2, 4), []) == ["input|mean", "logits|mean", "input|max", "logits|max"]
+
+
+def test_a_reduction_after_a_bar_is_that_patterns_own():
+    assert plan(PLAIN, torch.rand(2, 4), ["0", "1|tokens", "auto|positions:2"], ["mean"]) == [
+        "input|mean", "0|mean", "logits|mean", "1|tokens", "1|positions:2",
+    ]  # fmt: skip
+
+
+def test_tokens_have_no_input_row():
+    module = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 3))
+    assert plan(module, torch.ones(2, 5, dtype=torch.int64), "*", ["mean"]) == ["0|mean", "1|mean"]
+
+
+def test_a_plan_names_an_unknown_reduction():
+    with pytest.raises(ValueError, match="The reduction 'middle' is not known"):
+        plan(PLAIN, torch.rand(2, 4), "0|middle")
+
+
+def test_the_table_of_layers_says_what_each_would_take():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.act, self.head = nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.act(self.head(self.act(self.stem(x)).mean((2, 3))))
+
+    table = layer_table(Network(Net().eval()), torch.rand(2, 1, 6, 6), ["mean", "flatten", "cls", "positions:3"])
+    assert table["layer"].tolist() == ["stem", "act#0", "head", "act#1"]
+    assert table["type"].tolist() == ["Conv2d", "ReLU", "Linear", "ReLU"]
+    assert table["shape"].tolist() == [(4, 4, 4), (4, 4, 4), (3,), (3,)]
+    assert table["mean width"].tolist() == [4, 4, 3, 3]
+    assert table["flatten width"].tolist() == [64, 64, 3, 3]
+    assert table["flatten bytes"].tolist() == [256, 256, 12, 12]
+    assert table["cls width"].isna().tolist() == [True, True, False, False]
+    assert table["positions:3 width"].tolist() == [12, 12, 3, 3]
+    assert table["auto"].tolist() == [False, True, False, True]

@@ -18,9 +18,9 @@ from torch import nn
 
 from layerscope import Coded, Network, Study, load_data, load_run, profile, table
 from layerscope import recording as recording_module
-from layerscope.errors import CorruptFileError, NonFiniteError, RunMismatchError, StorageError
+from layerscope.errors import CorruptFileError, FolderInUseError, NonFiniteError, RunMismatchError, StorageError
 from layerscope.results import COLUMNS, MEASURES
-from layerscope.store import save_table
+from layerscope.store import locked, save_table
 
 OPTIONS = {"grid": (3, 4), "draws": 50, "batch_size": 32, "untrained": 2, "progress": False}
 NAMES = ("top", "middle", "bottom")
@@ -504,3 +504,30 @@ def test_many_classes_are_counted_a_few_draws_at_a_time_with_the_same_result(tin
     whole = table(profile(coded, draws=50, permutations=50, show_progress=False))
     monkeypatch.setattr(sys.modules["layerscope.measures.profile"], "CELLS", 1)
     pd.testing.assert_frame_equal(table(profile(coded, draws=50, permutations=50, show_progress=False)), whole)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"reductions": ("mean", "tokens")}, "`reductions` of a study must give one vector per sample; tokens gives"),
+        ({"reductions": ("positions:4",)}, "positions:4 gives several. Record those with `layerscope.record`"),
+        ({"layers": ["stem|max"]}, r"`layers` of a study have no reductions of their own.*got \['stem\|max'\]"),
+    ],
+)
+def test_what_can_only_be_recorded_is_refused(tmp_path, options, told):
+    with pytest.raises(ValueError, match=told):
+        study(tmp_path / "run", **options)
+
+
+def test_texts_are_recorded_and_not_studied(tmp_path):
+    with pytest.raises(ValueError, match="`data` of a study must be one tensor of numbers a sample.* got list. Texts"):
+        Study(tmp_path / "run", Network(tiny_module()), ["a text", "another"] * 40, grid=(2, 2), progress=False).run()
+
+
+def test_a_run_in_use_is_left_alone(tmp_path):
+    with (
+        locked(tmp_path / "run"),
+        pytest.raises(FolderInUseError, match=r"Another process is writing to '.*run'; wait until it has ended"),
+    ):
+        study(tmp_path / "run").run()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -112,7 +113,8 @@ class Network:
     @property
     def device(self) -> torch.device:
         """Where the weights are; inputs are brought there."""
-        return next((tensor.device for tensor in self.module.state_dict().values()), torch.device("cpu"))
+        held = chain(self.module.parameters(), self.module.buffers())
+        return next((tensor.device for tensor in held), torch.device("cpu"))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -280,13 +282,13 @@ class Network:
 
     def _prepared(self, samples: Samples) -> Any:
         """Preprocessed, where the weights are, numbers in the weights' own type."""
-        given = _mapped(samples, lambda tensor: tensor.to(self.device))
+        device, dtype = self.device, self.dtype
+        given = _mapped(samples, lambda tensor: tensor.to(device))
         if self.preprocess is not None:
             given = self.preprocess(given)
-        dtype = self.dtype
 
         def fitted(tensor: Tensor) -> Tensor:
-            return tensor.to(self.device, dtype if tensor.is_floating_point() else tensor.dtype)
+            return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
 
         return _mapped(given, fitted)
 

@@ -38,12 +38,12 @@ COARSE_UNITS = 128
 """Units of the coarsest grid, at most."""
 COARSE_ROWS = 4096
 COARSE_AXES = 16
-START_ROWS, MOST_START_ROWS, MOST_TAILS = 4096, 32_768, 64.0
+START_ROWS, MOST_START_ROWS, MOST_TAILS = 2048, 32_768, 64.0
 """However heavy the tails."""
 STARTS = 16
 COARSE_EPOCHS, MIDDLE_EPOCHS = 8, 6
-HALVED_AT = 4
-"""Epoch after which the worse half of the starts is given up."""
+HALVED_AT = (3, 5)
+"""Epochs after which the worse half of the starts is given up, and the others get twice the rows."""
 JUDGED = 0.8
 """Radius at which coarse maps are compared, in steps of their own grid: tight enough to tell their folds."""
 LEVEL_END, LEVEL_START = 1.25, 2.5
@@ -273,26 +273,33 @@ def _best_start(
     from_plane: bool,
     unit_length: bool,
 ) -> Prototypes:
-    """Of many coarse maps, trained together, the one that leaves the least of unseen rows unexplained."""
+    """Of many coarse maps, trained together, the one that leaves the least of unseen rows unexplained.
+
+    By successive halving (Jamieson & Talwalkar 2016, AISTATS): the worse half is given up twice, and what that saves
+    goes into twice the rows for the others, as the radius falls and means need them.
+    """
     n, width = coordinates.vectors.shape
     few = int(min(coordinates.tails * START_ROWS, MOST_START_ROWS, n // 2))
-    rows = coordinates.vectors[: 2 * few]
+    most = min(few * 2 ** len(HALVED_AT), n // 2)
+    rows = coordinates.vectors[: 2 * most]
     axes, _ = principal_axes([rows[:few]], COARSE_AXES, seed=seed, iterations=2, centre=not unit_length)
-    seen, unseen = product(rows, axes.T).split([few, len(rows) - few])
+    seen, unseen = product(rows, axes.T).split([most, len(rows) - most])
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(few, (STARTS, len(grid)), generator=generator)
     prototypes = seen[drawn.to(seen.device)]  # (starts, K, leading)
     if from_plane:
-        prototypes[0] = initial_plane(seen, grid, seed=seed)
-    energy = _energy(rows[:few])  # in all directions, not those of coarse maps alone
+        prototypes[0] = initial_plane(seen[:few], grid, seed=seed)
     for epoch, sigma in enumerate(radii):
+        taken = seen[: min(few, most)]
         tallies = [Tally(len(grid), seen.shape[1], like=seen) for _ in prototypes]
-        for tally, own in zip(tallies, _units_of_each(seen, prototypes).T, strict=True):
-            tally.add(seen, own)
+        for tally, own in zip(tallies, _units_of_each(taken, prototypes).T, strict=True):
+            tally.add(taken, own)
+        energy = _energy(rows[: len(taken)])  # in all directions, not those of coarse maps alone
         explained = torch.tensor([one.explained(own, energy) for one, own in zip(tallies, prototypes, strict=True)])
-        history.append(Epoch(sigma * scale, len(grid), few, float(explained.mean()) * coordinates.share))
+        history.append(Epoch(sigma * scale, len(grid), len(taken), float(explained.mean()) * coordinates.share))
         better = explained.sort(descending=True, stable=True).indices
-        better = better[: ceil(STARTS / 2)] if epoch == HALVED_AT else better
+        if epoch in HALVED_AT:
+            better, few = better[: ceil(len(better) / 2)], 2 * few
         sums, counts = (torch.stack([getattr(tallies[one], name) for one in better]) for name in ("sums", "counts"))
         prototypes = weighted_means(sums, counts, grid, sigma, prototypes[better], unit_length=unit_length)
     units = _units_of_each(unseen, prototypes)
@@ -300,7 +307,7 @@ def _best_start(
     best = int(missed.double().sum(1).argmin())
     # the winner's units say where its prototypes stand in the directions that the coarse maps left out
     tally = Tally(len(grid), width, like=seen)
-    tally.add(coordinates.vectors[:few], _units_of_each(seen, prototypes[best : best + 1])[:, 0])
+    tally.add(coordinates.vectors[:most], _units_of_each(seen, prototypes[best : best + 1])[:, 0])
     return means(tally, grid, max(LEVEL_END, radii[-1]), product(prototypes[best], axes), unit_length=unit_length)
 
 
