@@ -18,6 +18,7 @@ LAYERS = [  # low to high; names on one line are siblings and may not import eac
     {"objects", "pictures"},
     {"files", "tables"},
     {"sources", "models"},
+    {"checks", "estimate"},
     {"recording"},
     {"atlas"},
     {"codes"},

@@ -6,6 +6,7 @@ import functools
 import warnings
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -509,3 +510,112 @@ def test_a_blank_sample_is_grey_of_the_size_that_the_network_takes():
     assert Network(linear).blank(3, (7,)).shape == (3, 7)
     with pytest.raises(ValueError, match="What this network takes isn't known from its name; give the shape of one"):
         Network(linear).blank(2)
+
+
+class Holder(nn.Module):
+    """Holds something that only its own code reads."""
+
+    def __init__(self, held):
+        super().__init__()
+        self.linear, self.held = nn.Linear(2, 2), held
+        nn.init.ones_(self.linear.weight)
+        nn.init.ones_(self.linear.bias)
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+class Plain:
+    def __init__(self, by):
+        self.by = by
+
+
+def scaled_by(by):
+    return lambda x, by=by: x * by
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (1, 2), (1, 1.0), ("a", "b"), ((1, (2, 3)), (1, (2, 4))), ({"a": 1}, {"a": 2}), ({1, 2}, {1, 3}),
+        (np.ones(2000), np.append(np.ones(1999), 2)), (np.ones(3), np.ones(3, dtype=np.float32)),
+        ([torch.zeros(2000)], [torch.cat([torch.zeros(1999), torch.ones(1)])]),
+        (Plain(1), Plain(2)), ([Plain(1)], [Plain(2)]), (Plain(Plain(1)), Plain(Plain(2))),
+        (scaled_by(1), scaled_by(2)), (functools.partial(abs, torch.ones(1)), functools.partial(abs, torch.zeros(1))),
+        (functools.partial(max, key=scaled_by(1)), functools.partial(max, key=scaled_by(2))), (torch.relu, torch.tanh),
+    ],
+)  # fmt: skip
+def test_a_network_is_another_where_a_part_holds_something_else(one, other):
+    assert Network(Holder(one).eval()).fingerprint() == Network(Holder(copy.deepcopy(one)).eval()).fingerprint()
+    assert Network(Holder(one).eval()).fingerprint() != Network(Holder(other).eval()).fingerprint()
+    bound = [Network(nn.Identity().eval(), preprocess=lambda x, held=held: x).fingerprint() for held in (one, other)]
+    assert bound[0] != bound[1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda module: module.linear.register_forward_hook(lambda _m, _i, output: output + 1),
+        lambda module: module.linear.register_forward_pre_hook(lambda _m, inputs: (inputs[0] + 1,)),
+        lambda module: setattr(module.linear, "forward", lambda x: x),
+    ],
+    ids=["hook", "pre-hook", "forward"],
+)
+def test_a_network_is_another_where_its_parts_were_made_to_do_something_else(change):
+    module = Holder(1).eval()
+    before = Network(module).fingerprint()
+    change(module)
+    assert Network(module).fingerprint() != before
+
+
+def test_heads_of_attention_are_part_of_a_network():
+    torch.manual_seed(0)
+    one = nn.MultiheadAttention(8, 2).eval()
+    other = nn.MultiheadAttention(8, 4).eval()
+    other.load_state_dict(one.state_dict())
+    assert Network(one).fingerprint() != Network(other).fingerprint()
+
+
+SHIFT = 1.0
+
+
+def shifted_by_global(x):
+    return helped(x) + SHIFT
+
+
+def helped(x):
+    return x
+
+
+def test_values_and_functions_of_its_own_module_are_part_of_a_function(monkeypatch):
+    network = Network(nn.Identity().eval(), preprocess=shifted_by_global)
+    prints = [network.fingerprint()]
+    monkeypatch.setitem(globals(), "SHIFT", 2.0)
+    prints.append(network.fingerprint())
+    replacement = eval("lambda x: x * 2", globals())
+    replacement.__module__ = __name__
+    monkeypatch.setitem(globals(), "helped", replacement)
+    prints.append(network.fingerprint())
+    assert len(set(prints)) == 3
+
+
+def test_things_that_hold_themselves_are_told_in_finite_text():
+    loop = Plain(1)
+    loop.by = [loop]
+    assert len(Network(Holder(loop).eval()).fingerprint()) == 64
+
+
+def test_a_fingerprint_is_the_same_after_a_pass_and_in_a_copy():
+    module = Holder([1, Plain(torch.ones(3))]).eval()
+    network = Network(module)
+    before = network.fingerprint()
+    network(torch.rand(2, 2))
+    network.trace(torch.rand(2, 2))
+    assert network.fingerprint() == before == Network(copy.deepcopy(module)).fingerprint()
+
+
+def test_embeddings_can_be_told_from_logits():
+    network = Network(nn.Linear(4, 3).eval(), output=False)
+    assert network.watch(torch.rand(2, 4), [], lambda *_: None) is None
+    with pytest.raises(TypeError, match="`module` must return logits"):
+        network(torch.rand(2, 4))

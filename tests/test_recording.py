@@ -18,13 +18,14 @@ from torch import nn
 from layerscope import recording as recording_module
 from layerscope.data import Data
 from layerscope.errors import CorruptFileError, FolderInUseError, NonFiniteError, RunMismatchError, StorageError
+from layerscope.estimate import Estimate
 from layerscope.layers import Layer
 from layerscope.layouts import Output
 from layerscope.network import Network
 from layerscope.recording import load_recording, record
 from layerscope.reductions import parse_reduction
 from layerscope.sources import load_data
-from layerscope.store import load_table
+from layerscope.store import load_table, load_tensors
 
 LAYERS = ("stem", "middle")
 
@@ -92,37 +93,31 @@ def test_many_small_shards_say_the_same_as_one(module, pairs, tmp_path, monkeypa
 
 def test_an_interrupted_recording_goes_on_and_ends_with_the_same_bytes(module, pairs, tmp_path, monkeypatch):
     monkeypatch.setattr(recording_module, "SHARD_BYTES", 1)
-    recorded(module, pairs, tmp_path / "whole")
-    calls = []
+    recorded(module, pairs, tmp_path / "uncut", perturb=Darken(0.5))
+    written = recording_module.save_tensors
 
-    def interrupt(_network, batch):
-        calls.append(int(batch.ids[0]))
-        if batch.ids[0] == 64:
+    def interrupt(path, tensors, header):
+        if "00002" in path.name:
             raise KeyboardInterrupt
-        return batch.inputs
+        written(path, tensors, header)
 
-    class Through:
-        def __init__(self, act):
-            self.act = act
-
-        def __repr__(self):
-            return "Through()"
-
-        def __call__(self, network, batch):
-            return self.act(network, batch)
-
+    monkeypatch.setattr(recording_module, "save_tensors", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        recorded(module, pairs, tmp_path / "cut", perturb=Through(interrupt))
+        recorded(module, pairs, tmp_path / "cut", perturb=Darken(0.5))
+    monkeypatch.setattr(recording_module, "save_tensors", written)
     assert list(contents(tmp_path / "cut")) == ["shard-00000.safetensors", "shard-00001.safetensors"]
     seen = []
+    act = Darken.__call__
 
-    def watch(_network, batch):
+    def watch(self, network, batch):
         seen.append(int(batch.ids[0]))
-        return batch.inputs
+        return act(self, network, batch)
 
-    recorded(module, pairs, tmp_path / "cut", perturb=Through(watch))
+    same = recording_module.callable_text(Darken(0.5))  # watching must not make it another perturbation
+    monkeypatch.setattr(recording_module, "callable_text", lambda _: same)
+    monkeypatch.setattr(Darken, "__call__", watch)
+    recorded(module, pairs, tmp_path / "cut", perturb=Darken(0.5))
     assert seen == [64, 96]  # nothing recorded twice
-    recorded(module, pairs, tmp_path / "uncut", perturb=Through(watch))
     assert contents(tmp_path / "cut") == contents(tmp_path / "uncut")
 
 
@@ -263,7 +258,7 @@ def test_activations_that_are_not_finite_are_refused_with_layer_and_samples(modu
     module.stem = nn.Sequential(Blows(), *module.stem).eval()
     with pytest.raises(
         NonFiniteError,
-        match=r"Layer 'stem' puts out NaN or infinity for 11 of 32 samples of a batch \(ids 70, 71.*77, \.\.\.\)",
+        match=r"Layer 'stem' puts out NaN or infinity for 11 of 32 samples of a batch \(ids 70, 71.*74, \.\.\.\)",
     ):
         recorded(module, images, tmp_path)
     assert len(list(tmp_path.glob("shard-*"))) == 2  # what was recorded before is kept
@@ -360,10 +355,11 @@ def test_inputs_of_several_lengths_are_refused_where_that_matters(tmp_path):
     tensors["attention_mask"][8:, 5:] = 0
     network = Network(TokenNet().eval())
     record(network, data, ["mix"], tmp_path / "mean", reductions=["mean"], batch_size=4, show_progress=False)
-    with pytest.raises(
-        ValueError, match=r"'mix\|flatten' gave vectors 42 wide before and 30 wide for ids 8, 9, 10, 11"
-    ):
-        record(network, data, ["mix"], tmp_path / "flat", reductions=["flatten"], batch_size=4, show_progress=False)
+    for reduction in ("flatten", "sketch:8"):  # a sketch is as wide as before, and another projection
+        with pytest.raises(
+            ValueError, match=r"put out 42 numbers a sample before and 30 for ids 8, 9, 10, 11: the inputs"
+        ):
+            record(network, data, ["mix"], tmp_path / reduction, reductions=[reduction], batch_size=4)
 
 
 def test_a_reduction_after_a_bar_is_that_layers_own(module, pairs, tmp_path):
@@ -394,10 +390,6 @@ def test_a_network_without_logits_is_recorded_without_predictions(module, pairs,
 
 
 def test_without_logits_a_pass_ends_with_the_last_wanted_layer(module, pairs, tmp_path):
-    class Never(nn.Module):
-        def forward(self, _x):
-            raise AssertionError
-
     network = Network(module)
     plan = record(network, load_data(pairs), ["stem"], tmp_path / "all", reductions=["mean"], show_progress=False)
     seen = []
@@ -457,9 +449,7 @@ def test_a_network_that_fails_says_at_which_samples_and_keeps_no_hook(module, pa
     module.stem = nn.Sequential(Fails(), *module.stem).eval()
     with pytest.raises(RuntimeError, match="out of order") as failed:
         recorded(module, images, tmp_path)
-    assert failed.value.__notes__ == [
-        "This was while recording the samples with ids 64, 65, 66, 67, 68, 69, 70, 71, ...."
-    ]
+    assert failed.value.__notes__ == ["This was while recording the samples with ids 64, 65, 66, 67, 68, ...."]
     assert all(not part._forward_hooks for part in module.modules())
 
 
@@ -467,7 +457,7 @@ def test_before_long_work_it_is_said_what_it_will_take(module, pairs, tmp_path, 
     recorded(module, pairs, tmp_path, show_progress=True)
     said = capfd.readouterr().err
     assert re.search(
-        r"clean: 120 samples x 8 layers: 215\.0 kB \(most of it, 103\.7 kB, middle\|sketch:512\), about \d+ s", said
+        r"clean: 120 samples x 8 layers: 218\.4 kB \(most of it, 103\.7 kB, middle\|sketch:512\), about \d+ s", said
     )
     assert re.search(r"recording clean .*120/120", said)
     assert "samples/s" in said
@@ -482,13 +472,15 @@ def test_before_long_work_it_is_said_what_it_will_take(module, pairs, tmp_path, 
     ],
 )
 def test_an_estimate_is_read_at_a_glance(rows, seconds, told):
-    assert str(recording_module.Estimate(rows, {Layer("a", "mean"): 80 * rows}, seconds)) == told
+    assert str(Estimate(rows, {"a|mean": 80 * rows}, seconds)) == told
 
 
 def test_a_disk_without_room_is_told_before_anything_is_written(module, pairs, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=2**24 + 1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _place: usage)
-    with pytest.raises(StorageError, match=r"needs 215\.0 kB and '.*' has 16\.8 MB free; nothing was written\. Choose"):
+    with pytest.raises(
+        StorageError, match=r"still needs 218\.4 kB and '.*' has 16\.8 MB free; nothing more was written\. Choose"
+    ):
         recorded(module, pairs, tmp_path)
     assert contents(tmp_path) == {}
 
@@ -578,3 +570,153 @@ def test_runs_killed_at_random_moments_end_with_the_same_bytes(module, pairs, tm
         found = recorded(module, pairs, tmp_path / f"cut-{number}", **options)
         assert contents(tmp_path / f"cut-{number}") == contents(tmp_path / "whole")
         assert found.ids.equal(torch.arange(120))
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """Leaves the bounds for one sample."""
+
+    def __call__(self, _network, batch):
+        return torch.where(batch.ids[:, None, None, None] == 40, batch.inputs + 3, batch.inputs)
+
+
+def test_perturbed_inputs_are_checked_as_clean_ones_are(module, pairs, tmp_path):
+    with pytest.raises(ValueError, match=r"bounds \[0, 1\]; 1 samples of a batch \(ids 40\) have values"):
+        recorded(module, pairs, tmp_path, perturb=Beyond())
+
+
+def test_perturbations_without_a_name_are_told_apart_by_what_they_do(module, pairs, tmp_path):
+    def darker(by):
+        return lambda _network, batch: batch.inputs * by
+
+    recorded(module, pairs, tmp_path, perturb=darker(0.5))
+    recorded(module, pairs, tmp_path, perturb=darker(0.5))
+    with pytest.raises(RunMismatchError, match="made with another perturbation"):
+        recorded(module, pairs, tmp_path, perturb=darker(0.4))
+
+
+class Around(nn.Module):
+    """A layer that does something odd, and the network that survives it."""
+
+    def __init__(self, module, act):
+        super().__init__()
+        self.inner, self.odd = module, Acting(act)
+
+    def forward(self, x):
+        self.odd(x)
+        return self.inner(x)
+
+
+class Acting(nn.Module):
+    def __init__(self, act):
+        super().__init__()
+        self.act = act
+
+    def forward(self, x):
+        return self.act(x)
+
+
+@pytest.mark.parametrize(
+    ("act", "told"),
+    [
+        (lambda x: torch.complex(x, x), "Layer 'odd' puts out complex numbers"),
+        (lambda x: x[:2], "Layer 'odd' puts out 2 rows for 32 samples"),
+    ],
+)
+def test_layers_whose_outputs_are_no_rows_of_numbers_are_named(module, pairs, tmp_path, act, told):
+    network = Network(Around(module, act).eval())
+    with pytest.raises(ValueError, match=told):
+        record(network, load_data(pairs), ["odd"], tmp_path, batch_size=32, show_progress=False)
+
+
+def test_a_reduction_that_cannot_be_had_is_told_with_its_layer(module, pairs, tmp_path):
+    with pytest.raises(ValueError, match="Layer 'stem': `cls` takes outputs of shape"):
+        recorded(module, pairs, tmp_path, reductions=["cls"])
+
+
+def test_whole_numbers_are_averaged_as_numbers(module, pairs, tmp_path):
+    network = Network(Around(module, lambda x: (x * 10).long()).eval())
+    found = record(network, load_data(pairs), ["odd"], tmp_path, reductions=["mean"], show_progress=False)
+    torch.testing.assert_close(found.vectors(found.layers[1]), (pairs[0] * 10).long().float().mean((2, 3)))
+
+
+def test_a_recording_of_another_format_is_told(module, pairs, tmp_path):
+    recorded(module, pairs, tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"schema": 1}))
+    with pytest.raises(RunMismatchError, match="was recorded in format 1, and this program reads format 2; record it"):
+        load_recording(tmp_path)
+
+
+def test_shards_of_another_version_are_not_gone_on_with(module, pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr(recording_module, "SHARD_BYTES", 1)
+    recorded(module, pairs, tmp_path)
+    before = contents(tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(recording_module, "version", lambda _: "9.9")
+        recorded(module, pairs, tmp_path)
+    assert all(before[name] != content for name, content in contents(tmp_path).items() if name.startswith("shard"))
+
+
+def test_nothing_of_others_is_deleted(module, pairs, tmp_path):
+    (tmp_path / "deep").mkdir()
+    for name in (".mine.part", "deep/.other.part", ".tmpABCDEF"):
+        (tmp_path / name).write_text("mine")
+    recorded(module, pairs, tmp_path)
+    assert (tmp_path / "deep" / ".other.part").read_text() == (tmp_path / ".mine.part").read_text() == "mine"
+    assert (tmp_path / ".tmpABCDEF").read_text() == "mine"
+
+
+def test_an_empty_plan_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"`layers` \[\] leaves nothing to record; name layers, or `auto`"):
+        record(Network(TokenNet().eval()), Given(token_data()).data, [], tmp_path, logits=False)
+
+
+def test_samples_that_the_network_cannot_take_are_described(module, tmp_path):
+    with pytest.raises(RuntimeError) as failed:
+        record(Network(module), load_data(torch.rand(5, 7)), "auto", tmp_path)
+    assert failed.value.__notes__ == [
+        "This was while showing two samples to the network: a tensor of shape (2, 7), torch.float32."
+    ]
+
+
+def test_an_estimate_counts_everything_that_is_written(module, pairs, tmp_path):
+    estimates = []
+    check = recording_module.check_room
+    recording_module.check_room = lambda folder, needs: estimates.append(sum(needs.bytes.values()))
+    try:
+        recorded(module, pairs, tmp_path, reductions=["mean", "positions:5"])
+    finally:
+        recording_module.check_room = check
+    tensors = load_tensors(tmp_path / "shard-00000.safetensors").values()
+    assert estimates == [sum(tensor.numel() * tensor.element_size() for tensor in tensors)]
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+def test_a_masked_transformer_of_pytorch_is_recorded(tmp_path):
+    class Encoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = nn.Embedding(20, 8)
+            layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+            self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=True)
+
+        def forward(self, input_ids, attention_mask):
+            return self.encoder(self.embed(input_ids), src_key_padding_mask=attention_mask == 0)
+
+    torch.manual_seed(0)
+    module, tensors = Encoder().eval(), token_data()
+    mask = tensors["attention_mask"].bool()
+    found = record(
+        Network(module), Given(tensors).data, "encoder.layers.*", tmp_path, reductions=["tokens"], show_progress=False
+    )
+    assert [layer.name for layer in found.layers if layer.name.count(".") == 2] == [
+        "encoder.layers.0",
+        "encoder.layers.1",
+    ]
+    last = next(layer for layer in found.layers if layer.name == "encoder.layers.1")
+    with torch.no_grad():
+        plain = module.encoder(module.embed(tensors["input_ids"]), src_key_padding_mask=~mask)
+    torch.testing.assert_close(found.vectors(last), plain[:, : mask.shape[1]][mask])
+    assert torch.backends.mha.get_fastpath_enabled()

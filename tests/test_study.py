@@ -520,7 +520,9 @@ def test_what_can_only_be_recorded_is_refused(tmp_path, options, told):
 
 
 def test_texts_are_recorded_and_not_studied(tmp_path):
-    with pytest.raises(ValueError, match="`data` of a study must be one tensor of numbers a sample.* got list. Texts"):
+    with pytest.raises(
+        ValueError, match=r"`data` of a study must be one tensor of numbers a sample.* got list\. Texts"
+    ):
         Study(tmp_path / "run", Network(tiny_module()), ["a text", "another"] * 40, grid=(2, 2), progress=False).run()
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from layerscope.layouts import Output
 from layerscope.network import Call, Network
-from layerscope.reductions import PerSampleReduction, parse_reduction
+from layerscope.reductions import PerSampleReduction, Sketch, parse_reduction
 from layerscope.types import Samples, size_of
 
 INPUT, LOGITS = "input", "logits"
@@ -121,10 +121,13 @@ def layer_table(
     widths: dict[tuple[str, str], float] = {}
 
     def keep(name: str, output: Output) -> None:
+        output = output._replace(tensor=output.tensor.float())
         for spec in reductions:
             reduction = parse_reduction(spec)
             with suppress(ValueError):  # not every reduction can take every output
-                if isinstance(reduction, PerSampleReduction):
+                if isinstance(reduction, Sketch):  # no need to draw its projection
+                    widths[name, spec] = min(output.tensor[0].numel(), reduction.size)
+                elif isinstance(reduction, PerSampleReduction):
                     widths[name, spec] = reduction(output).shape[1]
                 else:
                     widths[name, spec] = reduction(output, range(count)).vectors.numel() / count

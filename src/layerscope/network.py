@@ -21,7 +21,7 @@ from torch.utils.hooks import RemovableHandle
 
 from layerscope.fingerprints import callable_text, module_text
 from layerscope.images import Resize
-from layerscope.layouts import Output, layout_of
+from layerscope.layouts import Layout, Output, layout_of
 from layerscope.preprocessing import Tokenise
 from layerscope.types import Logits, Samples
 
@@ -77,9 +77,9 @@ class Network:
     name: str = ""
     """What reports call the network."""
 
-    output: str | int | None = None
-    """Where in the module's answer the logits are: a key or attribute, or a place in a tuple. None takes a tensor
-    itself, else what is called `logits`, else the first of a tuple."""
+    output: str | int | bool | None = None
+    """Where in the module's answer the logits are: a key or attribute, or a place in a tuple; False where it has none
+    (embeddings, say). None takes a tensor itself, else what is called `logits`, else the first of a tuple."""
 
     resize: Resize | None = None
     """How image files become pixels of the size that the network takes; None leaves them as they are."""
@@ -166,7 +166,8 @@ class Network:
             samples: a batch in input space.
             layers: names as in `trace`: a submodule's dotted name, with `#k` for one call of several.
             keep: receives name and output; what it stores must be its own (a reduction, or a clone).
-            logits: whether they are wanted; if not, the pass ends with the last of the layers.
+            logits: whether they are wanted; if not, the pass ends with the last of the layers, and a name without
+                `#k` is that module's first call.
 
         Returns:
             The logits; None where the module's answer holds none, or they are not wanted.
@@ -185,7 +186,7 @@ class Network:
             call = counts[name] = counts.get(name, -1) + 1
             for key in ({name} if call == 0 else set()) | {f"{name}#{call}"}:
                 if key in wanted:
-                    keep(key, self._seen(first_tensor(output, name), module, mask))
+                    keep(key, self._seen(first_tensor(output, name), module, mask, key))
                     missing.discard(key)
             if not missing and not logits:
                 raise _EnoughError
@@ -216,7 +217,7 @@ class Network:
 
         def seen(name: str, module: nn.Module, output: Any) -> None:
             try:
-                calls.append((name, tuple(self._seen(first_tensor(output, name), module, None).tensor.shape)))
+                calls.append((name, tuple(_turned(first_tensor(output, name), module, self.module)[0].shape)))
             except TypeError:
                 calls.append((name, ()))
 
@@ -298,12 +299,34 @@ class Network:
             return self.module(**prepared)
         return self.module(*prepared) if isinstance(prepared, tuple) else self.module(prepared)
 
-    def _seen(self, values: Tensor, module: nn.Module, mask: Tensor | None) -> Output:
-        """What a reduction needs to know of an output."""
-        layout = layout_of(module, values.shape, self.module)
-        values = values.transpose(0, 1) if layout.samples else values
-        masked = mask is not None and values.ndim == 3 and values.shape[:2] == mask.shape and layout.features == -1
-        return Output(values, layout.features, mask.bool() if masked and mask is not None else None)
+    def _seen(self, output: Tensor, module: nn.Module, mask: Tensor | None, name: str) -> Output:
+        """What a reduction needs to know of an output; warns where that can only be guessed."""
+        values, layout = _turned(output, module, self.module)
+        if not layout.sure:
+            warnings.warn(
+                f"Layer {name!r} puts out {tuple(values.shape)}, where features may be axis 1 or axis "
+                f"{values.ndim - 1}: it is read as axis {layout.features % values.ndim}. `flatten` and `sketch` don't "
+                "depend on it.",
+                stacklevel=2,
+            )
+        if mask is None or bool(mask.all()) or values.ndim <= 2:
+            return Output(values, layout.features)
+        if values.ndim == 3 and layout.features == 1 and values.shape[::2] == mask.shape:
+            values, layout = values.transpose(1, 2), Layout(0, -1)
+        if values.ndim != 3 or values.shape[:2] != mask.shape:
+            warnings.warn(
+                f"Layer {name!r} puts out {tuple(values.shape)}, of which no axis is the {mask.shape[1]} tokens that "
+                "the attention mask tells of: padding counts in what is recorded of it.",
+                stacklevel=2,
+            )
+            return Output(values, layout.features)
+        return Output(values, -1, mask.bool())
+
+
+def _turned(output: Tensor, module: nn.Module, whole: nn.Module) -> tuple[Tensor, Layout]:
+    """An output with samples first, and where its features are then."""
+    layout = layout_of(module, output.shape, whole)
+    return output.transpose(0, 1) if layout.samples else output, layout
 
 
 def _mapped(samples: Any, change: Callable[[Tensor], Tensor]) -> Any:
@@ -351,8 +374,10 @@ def first_tensor(output: Any, name: str) -> Tensor:
     )
 
 
-def _logits(answer: Any, place: str | int | None) -> Logits | None:
+def _logits(answer: Any, place: str | int | bool | None) -> Logits | None:
     """The logits in a module's answer; None where there are none."""
+    if place is False:
+        return None
     if place is None:
         found = answer
         if isinstance(answer, Mapping):
@@ -370,7 +395,8 @@ def _logits(answer: Any, place: str | int | None) -> Logits | None:
 def _hooked(module: nn.Module, names: Sequence[str], seen: Callable[[str, nn.Module, Any], None]) -> Iterator[None]:
     """Call `seen` with name, module and output after each run of the submodules `names`; no hook outlives the block.
 
-    Compiled parts run as they are written meanwhile: compiled code calls no hooks.
+    Compiled parts run as they are written meanwhile: compiled code calls no hooks. Nor can transformers be hooked that
+    turn masked batches into nested tensors; these run without their fused path.
     """
 
     def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
@@ -380,12 +406,16 @@ def _hooked(module: nn.Module, names: Sequence[str], seen: Callable[[str, nn.Mod
         return observe
 
     handles: list[RemovableHandle] = []
+    fused = torch.backends.mha.get_fastpath_enabled()
     try:
+        if any(isinstance(part, nn.TransformerEncoder) for part in module.modules()):
+            torch.backends.mha.set_fastpath_enabled(False)
         for name in names:
             handles.append(module.get_submodule(name).register_forward_hook(hook(name)))  # noqa: PERF401 - see finally
         compiled = "torch._dynamo" in sys.modules  # nothing else compiles, and importing it takes seconds
         with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
             yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
         for handle in handles:
             handle.remove()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, cast
@@ -88,13 +89,13 @@ def open_dataset(source: Any, limit: int | None, *, show_progress: bool) -> Data
     if isinstance(source, DataLoader):
         dataset = source.dataset
         kind = f"DataLoader over {type(dataset).__name__}"
-        if not isinstance(dataset, IterableDataset):
-            if not isinstance(source.sampler, SequentialSampler):
-                raise ValueError(
-                    f"`data`: the {kind} draws samples by {type(source.sampler).__name__}, so that a sample has no "
-                    "fixed place; make it with shuffle=False and no sampler."
-                )
-            collate = source.collate_fn or default_collate
+        if not isinstance(dataset, IterableDataset) and not isinstance(source.sampler, SequentialSampler):
+            raise ValueError(
+                f"`data`: the {kind} draws samples by {type(source.sampler).__name__}, so that a sample has no "
+                "fixed place; make it with shuffle=False and no sampler."
+            )
+        if source.batch_size is not None:  # else the loader collates nothing
+            collate = source.collate_fn
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__"):
         dataset = list(islice(iter(dataset), limit))
 
@@ -175,8 +176,9 @@ def _array(given: Any, name: str) -> Tensor:
             tensor = given.detach()
         else:
             array = np.asarray(given)
-            plain = array.flags.writeable and all(stride >= 0 for stride in array.strides)
-            tensor = torch.as_tensor(array if plain else array.copy())
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # that it is read-only: it is only read
+                tensor = torch.as_tensor(array if min(array.strides, default=0) >= 0 else array.copy())
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"`data`: {name} must be an array or a tensor with a row for each sample; got {type(given).__name__}, "

@@ -37,21 +37,22 @@ class Bar:
 class _Rate(ProgressColumn):
     """Steps per second since the start, so that the last line says what the whole took."""
 
-    def __init__(self, unit: str) -> None:
+    def __init__(self, unit: str, done: int) -> None:
         super().__init__()
-        self._unit = unit
+        self._unit, self._done = unit, done
 
     def render(self, task: Task) -> Text:
         """The column's text."""
-        rate = task.completed / task.elapsed if task.elapsed else 0.0
+        rate = (task.completed - self._done) / task.elapsed if task.elapsed else 0.0
         return Text(f"{rate:,.0f} {self._unit}/s" if rate >= 10 else f"{rate:.1f} {self._unit}/s")
 
 
 @contextmanager
-def bar(title: str, total: int, *, unit: str = "", show: bool = True) -> Iterator[Bar]:
+def bar(title: str, total: int, *, done: int = 0, unit: str = "", show: bool = True) -> Iterator[Bar]:
     """A bar of `total` steps under `title`; where there is no terminal, one line when the work has ended.
 
-    Where a step has a name, `unit`, the bar says how many come in a second.
+    Where a step has a name, `unit`, the bar says how many come in a second; of those that were `done` before it began,
+    none.
     """
     columns = (
         TextColumn("{task.description:<34}"),
@@ -59,7 +60,7 @@ def bar(title: str, total: int, *, unit: str = "", show: bool = True) -> Iterato
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         Remaining(),
-        *([_Rate(unit)] if unit else []),
+        *([_Rate(unit, done)] if unit else []),
     )
     with Progress(*columns, console=Console(stderr=True), disable=not show) as progress:
-        yield Bar(progress, progress.add_task(title, total=total))
+        yield Bar(progress, progress.add_task(title, total=total, completed=done))

@@ -10,12 +10,11 @@ shards that are there and goes on after the last.
 """
 
 import hashlib
-import json
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from layerscope.data import Batch, Data
-from layerscope.errors import CorruptFileError, NonFiniteError, RunMismatchError, StorageError
+from layerscope.checks import check_inputs, check_labels
+from layerscope.data import Batch, Data, some
+from layerscope.errors import CorruptFileError, NonFiniteError, RunMismatchError
+from layerscope.estimate import check_room, estimate
+from layerscope.fingerprints import callable_text
 from layerscope.layers import INPUT, LOGITS, Layer, plan_layers
 from layerscope.layouts import Output
 from layerscope.network import Network
 from layerscope.progress import bar
 from layerscope.reductions import Flatten, PerSampleReduction, Reduction, Sketch, parse_reduction
 from layerscope.store import (
+    clear_half_written,
     file_digest,
     load_header,
     load_json,
@@ -51,8 +54,6 @@ SCHEMA = 2
 SHARD_BYTES = 2**25
 WHOLE_INPUT = 4096
 """The widest input that is recorded whole under other reductions than `sketch`."""
-SPARE = 2**24
-"""Bytes that are left free on the disk."""
 
 Perturb = Callable[[Network, Batch], Samples]
 """Makes the inputs of a perturbed condition from a clean batch."""
@@ -153,26 +154,6 @@ class Recording:
         return Blocks(tuple(self.folder / shard for shard in self.shards), name, self._checked)
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What a recording will take."""
-
-    rows: int
-    """Samples."""
-    bytes: dict[Layer, int]
-    """On disk, by layer."""
-    seconds: float
-    """From the time of one batch."""
-
-    def __str__(self) -> str:
-        """One line."""
-        largest = max(self.bytes, key=lambda layer: self.bytes[layer])
-        return (
-            f"{self.rows:,} samples x {len(self.bytes)} layers: {_size(sum(self.bytes.values()))} (most of it, "
-            f"{_size(self.bytes[largest])}, {largest}), about {_duration(self.seconds)}"
-        )
-
-
 def record(
     network: Network,
     data: Data,
@@ -199,8 +180,8 @@ def record(
         reductions: how outputs become vectors. The input is recorded whole (up to 4,096 wide; its average would say
             nothing), else by `sketch:512`.
         condition: what the recording is called.
-        perturb: makes the inputs from each clean batch; none for `clean`. Its `repr` tells one perturbation from
-            another when a recording is looked for again, so it must say all that matters (a frozen dataclass does).
+        perturb: makes the inputs from each clean batch; none for `clean`. When a recording is looked for again, one
+            perturbation is told from another by its source and by the values that it holds.
         batch_size: samples per forward pass.
         dtype: of the stored numbers: `float32`; `float16` and `bfloat16` take half the disk.
         logits: whether to keep them; without them, each pass ends with the last wanted layer.
@@ -220,14 +201,23 @@ def record(
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"`batch_size` must be a whole number, at least 1; got {batch_size!r}.")
     folder = Path(folder)
-    plan = plan_layers(network, data.take(data.rows[:2]).inputs, layers, reductions, logits=logits)
+    two = data.take(data.rows[:2])
+    try:
+        plan = plan_layers(network, two.inputs, layers, reductions, logits=logits)
+    except (RuntimeError, TypeError, IndexError) as error:
+        error.add_note(f"This was while showing two samples to the network: {_told(two.inputs)}.")
+        raise
+    if not plan:
+        raise ValueError(f"`layers` {layers!r} leaves nothing to record; name layers, or `auto`.")
     options = {"batch_size": batch_size, "dtype": dtype, "logits": logits}
     made_of = _made_of(network, data, plan, condition, perturb, **options)
     with locked(folder):
         _check_folder(folder, made_of, overwrite=overwrite)
         if not (folder / "manifest.json").is_file() or not (folder / "samples.parquet").is_file():
+            clear_half_written(folder)
+            probe = _Recorder(network, plan, dtype, logits=logits, padding=True).batch(data.take(data.rows[:1]), None)
             recorder = _Recorder(network, plan, dtype, logits=logits)
-            _write_shards(recorder, data, folder, made_of, perturb, show_progress)
+            _write_shards(recorder, data, folder, made_of, perturb, probe, show=show_progress)
         return load_recording(folder)
 
 
@@ -237,9 +227,15 @@ def load_recording(folder: Path | str) -> Recording:
     Raises:
         FileNotFoundError: if there is none in `folder`.
         CorruptFileError: if a file is missing, or not what was written; names it.
+        RunMismatchError: if it was written in another format.
     """
     folder = Path(folder)
     manifest = load_json(folder / "manifest.json")
+    if manifest.get("schema") != SCHEMA:
+        raise RunMismatchError(
+            f"'{folder}' was recorded in format {manifest.get('schema')}, and this program reads format {SCHEMA}; "
+            "record it again."
+        )
     samples = folder / "samples.parquet"
     for shard in manifest["shards"]:
         path = folder / shard["file"]
@@ -263,35 +259,41 @@ def load_recording(folder: Path | str) -> Recording:
 class _Recorder:
     """One pass per batch: every layer under its reductions, checked."""
 
-    def __init__(self, network: Network, plan: Sequence[Layer], dtype: str, *, logits: bool) -> None:
-        self.network, self.plan, self.logits = network, tuple(plan), logits
+    def __init__(
+        self, network: Network, plan: Sequence[Layer], dtype: str, *, logits: bool, padding: bool = False
+    ) -> None:
+        """`padding` takes padded tokens for tokens: the most that a sample may hold."""
+        self.network, self.plan, self.logits, self._padding = network, tuple(plan), logits, padding
         self._dtype = getattr(torch, dtype)
+        known = {name: parse_reduction(name) for name in dict.fromkeys(layer.reduction for layer in plan)}
         self._reductions: dict[str, list[Reduction]] = {}
         for layer in plan:
-            self._reductions.setdefault(layer.name, []).append(parse_reduction(layer.reduction))
+            self._reductions.setdefault(layer.name, []).append(known[layer.reduction])
+        self._sketch = Sketch(512)
         self._names = [name for name in self._reductions if name not in (INPUT, LOGITS)]
-        self._widths: dict[str, int] = {}
+        self._widths: dict[str, tuple[int, int]] = {}
 
     def batch(self, batch: Batch, perturb: Perturb | None) -> dict[str, Tensor]:
         """The tensors of a batch as they go into a shard."""
         check_inputs(batch, self.network)
-        samples = perturb(self.network, batch) if perturb else batch.inputs
+        if perturb:
+            batch = batch._replace(inputs=perturb(self.network, batch))
+            check_inputs(batch, self.network)
         kept: dict[str, Tensor] = {"ids": batch.ids}
 
         def keep(name: str, output: Output) -> None:
             for reduction in self._reductions[name]:
-                reduce: Reduction = reduction
-                if name == INPUT and not isinstance(reduction, Sketch):
-                    reduce = Flatten() if output.tensor[0].numel() <= WHOLE_INPUT else Sketch(512)
+                plain = name != INPUT or isinstance(reduction, Sketch)
+                reduce = reduction if plain else self._reduction_of_input(output)
                 self._keep(kept, Layer(name, reduction.name), reduce, output, batch.ids)
 
         with torch.no_grad():
-            if INPUT in self._reductions and isinstance(samples, Tensor):
-                keep(INPUT, Output(samples, 1))
+            if INPUT in self._reductions and isinstance(batch.inputs, Tensor):
+                keep(INPUT, Output(batch.inputs, 1))
             try:
-                logits = self.network.watch(samples, self._names, keep, logits=self.logits)
+                logits = self.network.watch(batch.inputs, self._names, keep, logits=self.logits)
             except Exception as error:
-                error.add_note(f"This was while recording the samples with ids {_some(batch.ids.tolist())}.")
+                error.add_note(f"This was while recording the samples with ids {some(batch.ids.tolist())}.")
                 raise
             if logits is not None:
                 kept[LOGITS] = logits.detach().float().cpu()
@@ -303,20 +305,39 @@ class _Recorder:
             kept["labels"] = batch.labels
         return kept
 
+    def _reduction_of_input(self, output: Output) -> Reduction:
+        """Whole, since its average would say nothing, or by a sketch where it is wide."""
+        return Flatten() if output.tensor[0].numel() <= WHOLE_INPUT else self._sketch
+
     def _keep(self, kept: dict[str, Tensor], layer: Layer, reduce: Reduction, output: Output, ids: Tensor) -> None:
         """Reduce, check, and store what a layer put out."""
-        if output.mask is not None and not (some := output.mask.any(1).cpu()).all():
+        tensor = output.tensor.detach()
+        if len(tensor) != len(ids):
             raise ValueError(
-                f"Every sample needs at least one token, but the attention mask of ids {_some(ids[~some].tolist())} is "
-                "all 0; leave them out."
+                f"Layer {layer.name!r} puts out {len(tensor)} rows for {len(ids)} samples, so that they can't be told "
+                "apart; leave it out of `layers`."
             )
-        detached, owners = output._replace(tensor=output.tensor.detach()), ids
-        if isinstance(reduce, PerSampleReduction):
-            vectors = reduce(detached)
-        else:
-            vectors, sample, place = reduce(detached, ids.tolist())
-            owners = ids[sample.cpu()]
-            kept[f"{layer}|sample"], kept[f"{layer}|place"] = owners, place.cpu()
+        if tensor.is_complex():
+            raise ValueError(
+                f"Layer {layer.name!r} puts out complex numbers, of which there are no maps; leave it out."
+            )
+        if output.mask is not None and not (some_tokens := output.mask.any(1).cpu()).all():
+            raise ValueError(
+                "Every sample needs at least one token, but the attention mask of ids "
+                f"{some(ids[~some_tokens].tolist())} is all 0; leave them out."
+            )
+        tensor = tensor if tensor.is_floating_point() else tensor.float()
+        given = output._replace(tensor=tensor, mask=None if self._padding else output.mask)
+        owners = ids
+        try:
+            if isinstance(reduce, PerSampleReduction):
+                vectors = reduce(given)
+            else:
+                vectors, sample, place = reduce(given, ids.tolist())
+                owners = ids[sample.cpu()]
+                kept[f"{layer}|sample"], kept[f"{layer}|place"] = owners, place.cpu()
+        except ValueError as error:
+            raise ValueError(f"Layer {layer.name!r}: {error}") from error
         stored = vectors.to(device="cpu", dtype=self._dtype)
         finite = stored.isfinite().all(1)
         if not finite.all():
@@ -328,35 +349,45 @@ class _Recorder:
                 )
             raise NonFiniteError(
                 f"Layer {layer.name!r} puts out NaN or infinity for {len(bad)} of {len(ids)} samples of a batch (ids "
-                f"{_some(bad)}). Look at these inputs and at the weights up to that layer; nothing of this batch was "
+                f"{some(bad)}). Look at these inputs and at the weights up to that layer; nothing of this batch was "
                 "recorded."
             )
-        width = self._widths.setdefault(str(layer), stored.shape[1])
-        if stored.shape[1] != width:
+        # a sketch of another length is another projection, though as wide
+        whole = tensor[0].numel() if isinstance(reduce, (Flatten, Sketch)) else 0
+        before, whole_before = self._widths.setdefault(str(layer), (stored.shape[1], whole))
+        if (stored.shape[1], whole) != (before, whole_before):
             raise ValueError(
-                f"Layer '{layer}' gave vectors {width} wide before and {stored.shape[1]} wide for ids "
-                f"{_some(ids.tolist())}: the inputs have several lengths. Pad them to one, or use `mean`, `max`, `cls` "
-                "or `last`."
+                f"Layer '{layer}' put out {whole_before or before} numbers a sample before and "
+                f"{whole or stored.shape[1]} for ids {some(ids.tolist())}: the inputs have several lengths. Pad them "
+                "to one, or use `mean`, `max`, `cls` or `last`."
             )
         kept[str(layer)] = stored
 
 
 def _write_shards(
-    recorder: _Recorder, data: Data, folder: Path, made_of: dict[str, Any], perturb: Perturb | None, show: bool
+    recorder: _Recorder,
+    data: Data,
+    folder: Path,
+    made_of: dict[str, Any],
+    perturb: Perturb | None,
+    probe: dict[str, Tensor],
+    *,
+    show: bool,
 ) -> None:
     """Whatever shards are missing, then samples and manifest."""
-    key, batch_size = _key(made_of), made_of["batch_size"]
-    probe = recorder.batch(data.take(data.rows[:1]), None)
+    batch_size = made_of["batch_size"]
+    # shards of another version or kind of device may differ in their last bits: a run doesn't go on with them
+    made_by = {"layerscope": version("layerscope"), "torch": torch.__version__, "device": recorder.network.device.type}
     row_bytes = sum(tensor.numel() * tensor.element_size() for tensor in probe.values())
     shard_rows = max(1, SHARD_BYTES // row_bytes // batch_size) * batch_size
     shards: list[tuple[Path, np.ndarray[Any, np.dtype[np.int64]], dict[str, Any]]] = []
     for start in range(0, len(data), shard_rows):
         rows = data.rows[start : start + shard_rows]
-        header = {"schema": SCHEMA, "key": key, "made_of": made_of, "start": start, "stop": start + len(rows)}
+        header = {"schema": SCHEMA, "made_of": made_of, "made_by": made_by, "start": start, "stop": start + len(rows)}
         shards.append((folder / f"shard-{len(shards):05d}.safetensors", rows, header))
     missing = [shard for shard in shards if not _is_there(shard[0], shard[2])]
-    with bar(f"recording {made_of['condition']}", len(data), unit="samples", show=show) as progress:
-        progress.advance(len(data) - sum(len(rows) for _, rows, _ in missing))
+    done = len(data) - sum(len(rows) for _, rows, _ in missing)
+    with bar(f"recording {made_of['condition']}", len(data), done=done, unit="samples", show=show) as progress:
         first: dict[str, Tensor] | None = None
         for path, rows, header in missing:
             parts: list[dict[str, Tensor]] = []
@@ -365,85 +396,14 @@ def _write_shards(
                 parts.append(recorder.batch(data.take(rows[offset : offset + batch_size]), perturb))
                 if first is None:
                     first = parts[0]
-                    left = sum(len(rows) for _, rows, _ in missing)
-                    estimate = _estimate(recorder.plan, first, left, time.perf_counter() - begun)
-                    progress.say(f"{made_of['condition']}: {estimate}")
-                    _check_room(folder, estimate)
+                    left = len(data) - done
+                    needs = estimate(first, left, time.perf_counter() - begun)
+                    progress.say(f"{made_of['condition']}: {needs}")
+                    check_room(folder, needs)
                 progress.advance(len(parts[-1]["ids"]))
             tensors = {name: torch.cat([part.pop(name) for part in parts]) for name in list(parts[0])}
             save_tensors(path, tensors, header)
     _finish(folder, [path for path, _, _ in shards], made_of, recorder.plan, data)
-
-
-def _estimate(plan: Sequence[Layer], first: dict[str, Tensor], rows: int, seconds: float) -> Estimate:
-    """What `rows` samples will take, by the first batch and its time."""
-    batch = len(first["ids"])
-    taken = {layer: first[str(layer)].numel() * first[str(layer)].element_size() for layer in plan}
-    return Estimate(rows, {layer: size * rows // batch for layer, size in taken.items()}, seconds * rows / batch)
-
-
-def _check_room(folder: Path, estimate: Estimate) -> None:
-    free, needed = shutil.disk_usage(folder).free, sum(estimate.bytes.values())
-    if needed + SPARE > free:
-        raise StorageError(
-            f"The recording needs {_size(needed)} and '{folder}' has {_size(free)} free; nothing was written. Choose "
-            "another folder, fewer layers, a narrower reduction (`mean`, a smaller `sketch`), or dtype 'float16'."
-        )
-
-
-def _size(count: int) -> str:
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _some(ids: Sequence[int]) -> str:
-    """The first ids of many."""
-    return f"{', '.join(map(str, ids[:8]))}{', ...' if len(ids) > 8 else ''}"
-
-
-def check_inputs(batch: Batch, network: Network) -> None:
-    """Raise ValueError where a sample holds numbers that are not finite, or one tensor lies outside the bounds."""
-    given = batch.inputs
-    tensors = given.values() if isinstance(given, Mapping) else given if isinstance(given, tuple) else (given,)
-    for tensor in tensors:
-        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-            continue
-        finite = tensor.isfinite().flatten(1).all(1)
-        if not finite.all():
-            bad = batch.ids[~finite].tolist()
-            raise ValueError(
-                f"Inputs must be finite; {len(bad)} samples of a batch (ids {_some(bad)}) hold NaN or infinity. "
-                "Repair or remove them."
-            )
-    if not isinstance(given, Tensor) or not given.is_floating_point():
-        return
-    low, high = network.bounds
-    inside = ((given >= low) & (given <= high)).flatten(1).all(1)
-    if not inside.all():
-        bad = batch.ids[~inside].tolist()
-        values = given[~inside]
-        raise ValueError(
-            f"Inputs must lie in the network's bounds [{low:g}, {high:g}]; {len(bad)} samples of a batch (ids "
-            f"{_some(bad)}) have values from {values.min():g} to {values.max():g}. Give the data before normalisation "
-            "and the normalisation as `preprocess`, or state other `bounds`."
-        )
-
-
-def check_labels(labels: Labels, classes: int) -> None:
-    """Raise ValueError where a label is none of the network's classes."""
-    if labels.min() < 0 or labels.max() >= classes:
-        raise ValueError(
-            f"Labels must be classes of the network, 0 to {classes - 1}; got labels from {labels.min()} to "
-            f"{labels.max()}. Map the data's classes to the network's."
-        )
 
 
 def _made_of(
@@ -455,14 +415,20 @@ def _made_of(
         "data": data.fingerprint,
         "layers": [str(layer) for layer in plan],
         "condition": condition,
-        "perturbation": repr(perturb),
+        "perturbation": "" if perturb is None else hashlib.sha256(callable_text(perturb).encode()).hexdigest(),
         **options,
     }
 
 
-def _key(made_of: dict[str, Any]) -> str:
-    """A recording with another key is another recording."""
-    return hashlib.sha256(json.dumps([SCHEMA, made_of], sort_keys=True).encode()).hexdigest()
+def _told(samples: Samples) -> str:
+    """What a batch is, in short."""
+    if isinstance(samples, Tensor):
+        return f"a tensor of shape {tuple(samples.shape)}, {samples.dtype}"
+    if isinstance(samples, Mapping):
+        return ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in samples.items())
+    if isinstance(samples, tuple):
+        return ", ".join(str(tuple(tensor.shape)) for tensor in samples)
+    return f"{len(samples)} texts"
 
 
 def _check_folder(folder: Path, made_of: dict[str, Any], *, overwrite: bool) -> None:
@@ -516,7 +482,6 @@ def _finish(folder: Path, shards: Sequence[Path], made_of: dict[str, Any], plan:
         folder / "manifest.json",
         {
             "schema": SCHEMA,
-            "key": _key(made_of),
             "made_of": made_of,
             "layers": [
                 {

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,7 @@ from layerscope.errors import CorruptFileError, FolderInUseError, StorageError
 ENTRY = "layerscope"
 """The one entry of the metadata of our safetensors files."""
 PART = ".part"
-"""End of the names of files that are being written."""
-HALF_WRITTEN = (f".*{PART}", ".tmp??????")
-"""What a kill leaves behind: our own part files, and those that safetensors writes before it renames them."""
+"""End of the names of folders in which a file is being written."""
 LOCK = ".lock"
 
 
@@ -35,9 +34,10 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: if the disk is full or the place can't be written. What stood at `path` before still does.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}{PART}")
+    own = path.with_name(f".{path.name}.{os.getpid()}{PART}")  # a folder, for whatever writes files beside its own
+    part = own / path.name
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        own.mkdir(parents=True, exist_ok=True)
         yield part
         with part.open("rb") as file:
             os.fsync(file.fileno())
@@ -49,8 +49,7 @@ def replacing(path: Path) -> Iterator[Path]:
             "writable, then run the same command again: it goes on from there."
         ) from error
     finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+        shutil.rmtree(own, ignore_errors=True)
 
 
 def write(path: Path, content: bytes) -> None:
@@ -65,7 +64,7 @@ def write(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make `folder` this process's own to write to, and clear what a killed one left half written.
+    """Make `folder` this process's own to write to.
 
     The operating system holds the lock, so that it ends with the process, however that ends.
 
@@ -84,12 +83,16 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise StorageError(f"Can't write to '{folder}': {error.strerror}; choose another folder.") from error
     try:
-        for pattern in HALF_WRITTEN:
-            for part in folder.rglob(pattern):
-                part.unlink(missing_ok=True)
         yield
     finally:
         lock.release()
+
+
+def clear_half_written(*folders: Path) -> None:
+    """Delete what killed processes left half written in folders that are this process's own."""
+    for folder in folders:
+        for part in folder.glob(f".*{PART}"):
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def save_json(path: Path, value: Mapping[str, Any]) -> None:

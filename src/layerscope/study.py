@@ -18,6 +18,7 @@ from rich.console import Console
 from layerscope.atlas import Atlas, check_scaling, fit_atlas, load_atlas, save_atlas
 from layerscope.attacks import AbstractPerturbation, control_spec, parse_attack
 from layerscope.cautions import SAMPLES_PER_UNIT, cautions_of, shape_cautions
+from layerscope.checks import check_inputs
 from layerscope.codes import Coded, encode, load_codes, save_codes
 from layerscope.data import Batch, Data
 from layerscope.errors import CorruptFileError, RunMismatchError, StorageError
@@ -26,13 +27,22 @@ from layerscope.layers import choose_layers
 from layerscope.measures import profile
 from layerscope.models import load_network
 from layerscope.network import Network
-from layerscope.recording import Recording, check_inputs, record
+from layerscope.recording import Recording, record
 from layerscope.reductions import PerSampleReduction, parse_reduction
 from layerscope.results import table
 from layerscope.run import Run, load_run, slug
 from layerscope.som import Grid
 from layerscope.sources import load_data
-from layerscope.store import LOCK, load_json, load_table, locked, save_json, save_table, save_tensors
+from layerscope.store import (
+    LOCK,
+    clear_half_written,
+    load_json,
+    load_table,
+    locked,
+    save_json,
+    save_table,
+    save_tensors,
+)
 from layerscope.types import Inputs
 
 SCHEMA = 1
@@ -166,6 +176,7 @@ class Study:
             raise StorageError(f"'{self.folder}' is a file; choose a folder for the run.")
         with locked(Path(self.folder)):
             self._claim(settings)
+            clear_half_written(Path(self.folder), *(path for path in Path(self.folder).rglob("*") if path.is_dir()))
             return self._carry_out(network, measured, fitted, settings, grid)
 
     def _carry_out(self, network: Network, measured: Data, fitted: Data, settings: dict[str, Any], grid: Grid) -> Run:
