@@ -35,7 +35,7 @@ from layerscope.layers import Layer
 from layerscope.preprocessing import Normalise
 from layerscope.som import SOM
 
-ROUNDS = 5
+ROUNDS = 3
 
 
 def imagenet(name: str) -> ls.Network:
@@ -47,7 +47,7 @@ def imagenet(name: str) -> ls.Network:
 
 def overhead() -> None:
     """Seconds of the plain forward pass over some batches, and of the same with recording, in turn."""
-    for name, batch, batches in (("resnet18", 64, 4), ("vit_b_16", 16, 3)):
+    for name, batch, batches in (("resnet18", 64, 6), ("vit_b_16", 16, 4)):
         network = imagenet(name)
         images = torch.rand(batch * batches, 3, 224, 224)
         data = ls.load_data(images)

@@ -200,6 +200,14 @@ def test_a_damaged_byte_of_an_unfinished_shard_is_found_and_the_shard_made_again
     assert len(whole) == 120
 
 
+def test_shards_that_say_nothing_are_left_alone(module, pairs, tmp_path):
+    (tmp_path / "shard-00000.safetensors").write_bytes(b"somebody's")
+    with pytest.raises(RunMismatchError, match="holds shards that can't be read; choose another folder, or delete it"):
+        recorded(module, pairs, tmp_path)
+    assert (tmp_path / "shard-00000.safetensors").read_bytes() == b"somebody's"
+    assert len(recorded(module, pairs, tmp_path, overwrite=True)) == 120
+
+
 def test_a_damaged_table_of_samples_is_found(module, pairs, tmp_path):
     recorded(module, pairs, tmp_path)
     table = tmp_path / "samples.parquet"

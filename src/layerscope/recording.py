@@ -215,8 +215,8 @@ def record(
         _check_folder(folder, made_of, overwrite=overwrite)
         if not (folder / "manifest.json").is_file() or not (folder / "samples.parquet").is_file():
             clear_half_written(folder)
-            probe = _Recorder(network, plan, dtype, logits=logits, padding=True).batch(data.take(data.rows[:1]), None)
             recorder = _Recorder(network, plan, dtype, logits=logits)
+            probe = recorder.probe(data.take(data.rows[:1]))
             _write_shards(recorder, data, folder, made_of, perturb, probe, show=show_progress)
         return load_recording(folder)
 
@@ -259,19 +259,26 @@ def load_recording(folder: Path | str) -> Recording:
 class _Recorder:
     """One pass per batch: every layer under its reductions, checked."""
 
-    def __init__(
-        self, network: Network, plan: Sequence[Layer], dtype: str, *, logits: bool, padding: bool = False
-    ) -> None:
-        """`padding` takes padded tokens for tokens: the most that a sample may hold."""
-        self.network, self.plan, self.logits, self._padding = network, tuple(plan), logits, padding
+    def __init__(self, network: Network, plan: Sequence[Layer], dtype: str, *, logits: bool) -> None:
+        self.network, self.plan, self.logits = network, tuple(plan), logits
         self._dtype = getattr(torch, dtype)
         known = {name: parse_reduction(name) for name in dict.fromkeys(layer.reduction for layer in plan)}
         self._reductions: dict[str, list[Reduction]] = {}
         for layer in plan:
             self._reductions.setdefault(layer.name, []).append(known[layer.reduction])
-        self._sketch = Sketch(512)
+        self._sketch = next((one for one in known.values() if one == Sketch(512)), Sketch(512))
         self._names = [name for name in self._reductions if name not in (INPUT, LOGITS)]
         self._widths: dict[str, tuple[int, int]] = {}
+        self._padding = False
+
+    def probe(self, batch: Batch) -> dict[str, Tensor]:
+        """The tensors of a batch with padding taken for tokens: the most that its samples may hold."""
+        self._padding = True
+        try:
+            return self.batch(batch, None)
+        finally:
+            self._padding = False
+            self._widths.clear()
 
     def batch(self, batch: Batch, perturb: Perturb | None) -> dict[str, Tensor]:
         """The tensors of a batch as they go into a shard."""
@@ -445,10 +452,8 @@ def _check_folder(folder: Path, made_of: dict[str, Any], *, overwrite: bool) -> 
     if not others or not (shards or found):
         return
     if not overwrite:
-        raise RunMismatchError(
-            f"'{folder}' holds a recording made with another {', '.join(others)}; choose another folder, or delete it "
-            "with `overwrite=True`."
-        )
+        what = f"a recording made with another {', '.join(others)}" if found else "shards that can't be read"
+        raise RunMismatchError(f"'{folder}' holds {what}; choose another folder, or delete it with `overwrite=True`.")
     for path in (*shards, folder / "samples.parquet", folder / "manifest.json"):
         path.unlink(missing_ok=True)
 
