@@ -371,6 +371,41 @@ class _Recorder:
         kept[str(layer)] = stored
 
 
+def _several(plan: Sequence[Layer]) -> frozenset[str]:
+    """Names of the tensors that have several rows a sample."""
+    layers = [str(one) for one in plan if not isinstance(parse_reduction(one.reduction), PerSampleReduction)]
+    return frozenset(name for layer in layers for name in (layer, f"{layer}|sample", f"{layer}|place"))
+
+
+class _Gathered:
+    """The batches of a shard, in memory that the next shard uses again, so that none is left in pieces."""
+
+    def __init__(self, rows: int, several: frozenset[str]) -> None:
+        """`several` are the names of tensors that have several rows a sample."""
+        self._rows, self._several, self._filled = rows, several, 0
+        self._whole: dict[str, Tensor] = {}
+        self._parts: dict[str, list[Tensor]] = {}
+
+    def add(self, part: dict[str, Tensor]) -> None:
+        """Copy a batch's tensors in; of those that have several rows a sample, keep them."""
+        count = len(part["ids"])
+        for name, tensor in part.items():
+            if name in self._several:
+                self._parts.setdefault(name, []).append(tensor)
+            else:
+                if name not in self._whole:
+                    self._whole[name] = tensor.new_empty(self._rows, *tensor.shape[1:])
+                self._whole[name][self._filled : self._filled + count] = tensor
+        self._filled += count
+
+    def taken(self) -> dict[str, Tensor]:
+        """Everything since it was last taken; of use until the next batch comes."""
+        found = {name: tensor[: self._filled] for name, tensor in self._whole.items()}
+        found |= {name: torch.cat(parts) for name, parts in self._parts.items()}
+        self._filled, self._parts = 0, {}
+        return found
+
+
 def _write_shards(
     recorder: _Recorder,
     data: Data,
@@ -396,20 +431,20 @@ def _write_shards(
     done = len(data) - sum(len(rows) for _, rows, _ in missing)
     with bar(f"recording {made_of['condition']}", len(data), done=done, unit="samples", show=show) as progress:
         first: dict[str, Tensor] | None = None
+        gathered = _Gathered(min(shard_rows, len(data)), _several(recorder.plan))
         for path, rows, header in missing:
-            parts: list[dict[str, Tensor]] = []
             for offset in range(0, len(rows), batch_size):
                 begun = time.perf_counter()
-                parts.append(recorder.batch(data.take(rows[offset : offset + batch_size]), perturb))
+                part = recorder.batch(data.take(rows[offset : offset + batch_size]), perturb)
                 if first is None:
-                    first = parts[0]
+                    first = part
                     left = len(data) - done
                     needs = estimate(first, left, time.perf_counter() - begun)
                     progress.say(f"{made_of['condition']}: {needs}")
                     check_room(folder, needs)
-                progress.advance(len(parts[-1]["ids"]))
-            tensors = {name: torch.cat([part.pop(name) for part in parts]) for name in list(parts[0])}
-            save_tensors(path, tensors, header)
+                gathered.add(part)
+                progress.advance(len(part["ids"]))
+            save_tensors(path, gathered.taken(), header)
     _finish(folder, [path for path, _, _ in shards], made_of, recorder.plan, data)
 
 
@@ -470,7 +505,7 @@ def _finish(folder: Path, shards: Sequence[Path], made_of: dict[str, Any], plan:
     tables = []
     for shard in shards:
         names = tensor_names(shard)
-        ids = load_tensor(shard, "ids")
+        ids = load_tensor(shard, "ids").clone()  # a view would keep all that was read of the shard
         logits = load_tensor(shard, LOGITS) if LOGITS in names else None
         labels = load_tensor(shard, "labels").tolist() if "labels" in names else [None] * len(ids)
         table = {
