@@ -502,21 +502,29 @@ def _is_there(path: Path, header: dict[str, Any]) -> bool:
 
 def _finish(folder: Path, shards: Sequence[Path], made_of: dict[str, Any], plan: Sequence[Layer], data: Data) -> None:
     """Write samples and manifest; the manifest last, since it says that the recording is complete."""
-    tables = []
+    ids, labels, predictions = (np.empty(len(data), np.int64) for _ in range(3))
+    confidence = np.full(len(data), np.nan, np.float32)
+    names, start = tensor_names(shards[0]), 0
     for shard in shards:
-        names = tensor_names(shard)
-        ids = load_tensor(shard, "ids").clone()  # a view would keep all that was read of the shard
-        logits = load_tensor(shard, LOGITS) if LOGITS in names else None
-        labels = load_tensor(shard, "labels").tolist() if "labels" in names else [None] * len(ids)
-        table = {
-            "id": ids.numpy(),
-            "label": pd.array(labels, dtype="Int64"),
-            "prediction": pd.array([None] * len(ids) if logits is None else logits.argmax(1).tolist(), dtype="Int64"),
-            "confidence": np.nan if logits is None else logits.softmax(1).amax(1).numpy(),
+        own = load_tensor(shard, "ids")
+        rows = slice(start, start + len(own))
+        ids[rows], start = own, rows.stop
+        if "labels" in names:
+            labels[rows] = load_tensor(shard, "labels")
+        if LOGITS in names:
+            logits = load_tensor(shard, LOGITS)
+            predictions[rows], confidence[rows] = logits.argmax(1), logits.softmax(1).amax(1)
+    none = [None] * len(data)
+    samples = pd.DataFrame(
+        {
+            "id": ids,
+            "label": pd.array(labels if "labels" in names else none, dtype="Int64"),
+            "prediction": pd.array(predictions if LOGITS in names else none, dtype="Int64"),
+            "confidence": confidence,
             "source": [data.origin(row) for row in ids.tolist()],
         }
-        tables.append(pd.DataFrame(table))
-    save_table(folder / "samples.parquet", pd.concat(tables, ignore_index=True))
+    )
+    save_table(folder / "samples.parquet", samples)
     headers = [load_header(shard) for shard in shards]
     save_json(
         folder / "manifest.json",
