@@ -19,6 +19,7 @@ LAYERS = [  # low to high; names on one line are siblings and may not import eac
     {"files", "tables"},
     {"sources", "models"},
     {"checks", "estimate"},
+    {"recorder"},
     {"recording"},
     {"atlas"},
     {"codes"},
