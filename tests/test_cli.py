@@ -165,6 +165,10 @@ def test_layers_lists_what_there_is(place):
     assert ["head", "Linear", "3", "3", "12", "3", "12"] in lines
     assert "* picked by `auto`; bytes are of one sample in float32" in done.output
     assert call("layers", "py:own_nets:tiny_module", "--data", "npz:data.npz").exit_code == 0
+    wide = [f"positions:{count}" for count in range(10, 20)]
+    arguments = [word for name in wide for word in ("--reduction", name)]
+    done = call("layers", "py:own_nets:tiny_module", "--shape", "1x6x6", *arguments)
+    assert all(name in done.output for name in wide)  # nothing is cut off
 
 
 @pytest.mark.parametrize(

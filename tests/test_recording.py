@@ -728,3 +728,11 @@ def test_a_masked_transformer_of_pytorch_is_recorded(tmp_path):
         plain = module.encoder(module.embed(tensors["input_ids"]), src_key_padding_mask=~mask)
     torch.testing.assert_close(found.vectors(last), plain[:, : mask.shape[1]][mask])
     assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_modules_and_arrays_are_taken_as_they_are(module, pairs, tmp_path):
+    found = record(module, pairs, ["stem"], tmp_path / "one", reductions=["mean"], show_progress=False)
+    assert found.vectors("stem|mean").equal(found.vectors(Layer("stem", "mean")))
+    tokens = token_data()
+    text = record(TokenNet().eval(), tokens, ["mix"], tmp_path / "two", reductions=["tokens"], show_progress=False)
+    assert len(text.vectors("mix|tokens")) == int(tokens["attention_mask"].sum())

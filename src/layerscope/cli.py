@@ -251,7 +251,8 @@ def _show_layers(table: pd.DataFrame, reductions: Sequence[str]) -> None:
         output = " x ".join(map(str, row["shape"])) or "1"
         shown.add_row("*" if row["auto"] else "", escape(row["layer"]), row["type"], output, *told)
     console = Console(highlight=False)
-    console.width = max(console.width, console.measure(shown).maximum)  # a name cut in two can't be copied
+    # a name cut in two can't be copied, and a measure is never wider than its console
+    console.width = max(console.width, Console(width=10_000).measure(shown).maximum)
     console.print(shown)
     console.print("* picked by `auto`; bytes are of one sample in float32", markup=False)
 

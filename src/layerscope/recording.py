@@ -21,17 +21,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from layerscope.data import Data
 from layerscope.errors import CorruptFileError, RunMismatchError
 from layerscope.estimate import check_room, estimate
 from layerscope.fingerprints import callable_text
 from layerscope.layers import LOGITS, Layer, plan_layers
+from layerscope.models import load_network
 from layerscope.network import Network
 from layerscope.progress import bar
 from layerscope.recorder import Gathered, Perturb, Recorder, several_rows
 from layerscope.reductions import PerSampleReduction, parse_reduction
+from layerscope.sources import load_data
 from layerscope.store import (
     clear_half_written,
     file_digest,
@@ -101,7 +103,7 @@ class Recording:
         """The layers under one reduction, from `input` to `logits`."""
         return tuple(layer for layer in self.layers if layer.reduction == reduction)
 
-    def vectors(self, layer: Layer) -> Vectors:
+    def vectors(self, layer: Layer | str) -> Vectors:
         """(n, width), float32: what one layer said; under `tokens` and `positions:N`, (m, width) with m >= n.
 
         Raises:
@@ -110,15 +112,15 @@ class Recording:
         """
         return torch.cat(list(self.blocks(layer)))
 
-    def blocks(self, layer: Layer) -> Blocks:
+    def blocks(self, layer: Layer | str) -> Blocks:
         """What one layer said, shard by shard: iterate it as often as you like; one shard is in memory at a time.
 
-        `layerscope.som.SOM` fits on it.
+        `layerscope.som.SOM` fits on it. A layer may be named as it is written, `blocks.0|mean`.
 
         Raises:
             KeyError: if the layer was not recorded.
         """
-        if layer not in self.layers:
+        if str(layer) not in map(str, self.layers):
             raise KeyError(f"Layer '{layer}' was not recorded; layers are: {', '.join(map(str, self.layers))}.")
         return self._blocks(str(layer))
 
@@ -149,8 +151,8 @@ class Recording:
 
 
 def record(
-    network: Network,
-    data: Data,
+    network: Network | nn.Module | str,
+    data: Any,
     layers: str | Sequence[str],
     folder: Path | str,
     *,
@@ -166,8 +168,8 @@ def record(
     """Run the data through the network once and keep what the layers say, under every reduction.
 
     Args:
-        network: the network.
-        data: the samples.
+        network: the network; see `load_network`.
+        data: the samples; see `load_data`.
         layers: `auto`, a pattern, or several (see `plan_layers`); a reduction after a bar is that pattern's own.
             `input` and `logits` are added.
         folder: where the recording goes. What an earlier, interrupted call with the same arguments wrote is kept.
@@ -194,7 +196,8 @@ def record(
         raise ValueError(f"`dtype` must be one of {', '.join(PRECISIONS)}; got {dtype!r}.")
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"`batch_size` must be a whole number, at least 1; got {batch_size!r}.")
-    folder = Path(folder)
+    folder, network = Path(folder), load_network(network)
+    data = load_data(data, resize=network.resize, show_progress=show_progress)
     two = data.take(data.rows[:2])
     try:
         plan = plan_layers(network, two.inputs, layers, reductions, logits=logits)

@@ -192,7 +192,11 @@ def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
         with safe_open(path, framework="pt") as file:
             entry = json.loads((file.metadata() or {})[ENTRY])
             yield file, {"header": entry["header"], "digests": dict(entry["digests"])}
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+    except KeyError as error:
+        raise CorruptFileError(
+            f"'{path}' was not written by this library, or its header is damaged; give the file that was saved."
+        ) from error
+    except (SafetensorError, ValueError, TypeError) as error:
         raise _damaged(path, str(error)) from error
 
 
