@@ -47,7 +47,7 @@ def imagenet(name: str) -> ls.Network:
 
 def overhead() -> None:
     """Seconds of the plain forward pass over some batches, and of the same with recording, in turn."""
-    for name, batch, batches in (("resnet18", 64, 6), ("vit_b_16", 16, 4)):
+    for name, batch, batches in (("resnet18", 64, 12), ("vit_b_16", 16, 8)):
         network = imagenet(name)
         images = torch.rand(batch * batches, 3, 224, 224)
         data = ls.load_data(images)

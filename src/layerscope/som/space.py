@@ -45,7 +45,7 @@ class Space:
         if not self.unit_length:
             block = block.to(torch.promote_types(block.dtype, self.offset.dtype))
             around = block - self.offset
-            return (around if self.scale == 1 else around / self.scale).to(self.dtype)
+            return (around if self.scale == 1 else around.div_(self.scale)).to(self.dtype)
         largest = block.abs().amax(1, keepdim=True)
         if bool((largest == 0).any()):
             raise ValueError(
