@@ -85,6 +85,30 @@ def fit_atlas(
     return Atlas(maps)
 
 
+def random_codebook(recording: Recording, atlas: Atlas, *, seed: int = 0) -> Atlas:
+    """The same layers and lattice with prototypes drawn among a recording's samples: codes without a trained map.
+
+    The same samples at every layer. What such codes tell of the label needs no map.
+
+    Args:
+        recording: the one that the atlas was fitted on, so that prototypes are none of the samples measured.
+        atlas: whose lattice, offsets and scales are kept.
+        seed: of the draw.
+
+    Raises:
+        ValueError: if there are fewer samples than units.
+    """
+    count, units = len(recording), len(atlas.grid)
+    if count < units:
+        raise ValueError(f"`recording` must hold at least one sample per unit; got {count} for {units} units.")
+    drawn = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:units]
+    maps = {
+        layer: Map(fitted.grid, fitted.scaled(recording.vectors(layer)[drawn]), fitted.offset, fitted.scale, ())
+        for layer, fitted in atlas.maps.items()
+    }
+    return Atlas(maps)
+
+
 def _fit(vectors: Vectors, grid: Grid, scaling: str, before: Units | None, seed: int) -> Map:
     """A layer's map; `before` are the samples' units on the map to follow, if any."""
     offset = vectors.double().mean(0)

@@ -3,7 +3,7 @@
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from math import isnan
+from math import isnan, nan
 from pathlib import Path
 from textwrap import fill
 from typing import Annotated
@@ -181,6 +181,28 @@ def layers(
         _show_layers(layer_table(network, samples, wanted), wanted)
 
 
+@app.command(epilog="Example: layerscope profile runs/mine")
+def profile(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    measure: Annotated[list[str] | None, typer.Option(help="Of these measures alone; repeatable.")] = None,
+) -> None:
+    """Print every measure of a finished run beside its nulls; write the telescope's figure and table beside it."""
+    with _told():
+        finished = load_run(folder)
+        known = list(dict.fromkeys(finished.profile["measure"]))
+        unknown = [name for name in measure or () if name not in known]
+        if unknown:
+            raise ValueError(f"`--measure` {unknown[0]!r} was not measured; the run holds: {', '.join(known)}.")
+        _print_whole(measures_table(finished.results, measure or known))
+        _print_whole(telescope_table(finished.results))
+        picture, numbers = finished.save_profile()
+        plain = Console(soft_wrap=True, highlight=False, markup=False)
+        for sentence in summary(finished.results):
+            plain.print(fill(sentence, min(plain.width, 100), initial_indent="- ", subsequent_indent="  "))
+        plain.print(f"Figure: {picture}")
+        plain.print(f"Numbers: {numbers}")
+
+
 @app.command(epilog="Example: layerscope report runs/mine")
 def report(folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")]) -> None:
     """Print a finished run's profile again, and write its report anew."""
@@ -250,11 +272,16 @@ def _show_layers(table: pd.DataFrame, reductions: Sequence[str]) -> None:
         told = ["-" if isnan(number) else f"{number:,.0f}" for number in numbers]
         output = " x ".join(map(str, row["shape"])) or "1"
         shown.add_row("*" if row["auto"] else "", escape(row["layer"]), row["type"], output, *told)
+    _print_whole(shown)
+    Console(highlight=False).print("* picked by `auto`; bytes are of one sample in float32", markup=False)
+
+
+def _print_whole(shown: Table) -> None:
+    """Print a table as wide as it needs: a name or a number cut in two can't be copied."""
     console = Console(highlight=False)
-    # a name cut in two can't be copied, and a measure is never wider than its console
+    # a measure is never wider than its console
     console.width = max(console.width, Console(width=10_000).measure(shown).maximum)
     console.print(shown)
-    console.print("* picked by `auto`; bytes are of one sample in float32", markup=False)
 
 
 def _show(finished: Run) -> None:
@@ -265,10 +292,12 @@ def _show(finished: Run) -> None:
         console.print(profile_table(results, reduction))
         if len(finished.codes) > 1:
             console.print(flow_table(results, reduction))
+    if (results["measure"] == "compression").any():
+        _print_whole(telescope_table(results))
     plain = Console(soft_wrap=True, highlight=False, markup=False)
     for sentence in summary(results):
         plain.print(fill(sentence, min(plain.width, 100), initial_indent="- ", subsequent_indent="  "))
-    for row in findings(results[results["layer_index"] == -1]):
+    for row in findings(results[results["measure"].isin(("accuracy", "robust_accuracy"))]):
         plain.print(f"Accuracy, {row.condition}: {row.value:.1%} ({row.low:.1%} to {row.high:.1%}, n = {row.n})")
     plain.print(f"Report: {finished.folder / 'report.html'}")
     plain.print(f"Numbers: {finished.folder / 'results.parquet'}")
@@ -277,8 +306,56 @@ def _show(finished: Run) -> None:
 def profile_table(results: pd.DataFrame, reduction: str) -> Table:
     """The profile under one reduction, a row per layer: value, 95 % interval, and the untrained null in brackets."""
     clean = select(results, reduction=reduction, condition="clean")
-    columns = [(HEADS[measure], clean[clean["measure"] == measure]) for measure in dict.fromkeys(clean["measure"])]
+    columns = [
+        (HEADS[measure], clean[clean["measure"] == measure]) for measure in SHOWN if measure in set(clean["measure"])
+    ]
     return _table(f"Profile under {reduction}: value, 95 % interval, (same network untrained)", columns)
+
+
+def telescope_table(results: pd.DataFrame) -> Table:
+    """Compression and expansion of the whole network: of what, under which reduction, beside untrained draws."""
+    table = Table(
+        title="The telescope: how far below the input, and the rise from there to the last block",
+        title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0),
+    )  # fmt: skip
+    for head in ("figure", "of", "under", "value, 95 %", "untrained", "p"):
+        table.add_column(head, no_wrap=True)
+    rows = results[results["measure"].isin(("compression", "expansion"))]
+    for row in findings(rows[rows["condition"] == "clean"]):
+        same = results[(results["reduction"] == row.reduction) & (results["unit"] == row.unit)]
+        p = same[(same["measure"] == f"{row.measure}_p") & (same["condition"] == "untrained")]["value"]
+        untrained = "" if isnan(row.null_untrained) else f"{row.null_untrained:+.2f}"
+        table.add_row(
+            row.measure, row.unit, row.reduction, f"{row.value:+.2f} ({row.low:.2f}\u2013{row.high:.2f})", untrained,
+            f"{p.iloc[0]:.2g}" if len(p) else "",
+        )  # fmt: skip
+    return table
+
+
+def measures_table(results: pd.DataFrame, measures: Sequence[str]) -> Table:
+    """A row per measure, reduction and layer: value, interval, and the nulls that the measure has."""
+    table = Table(title="Profile", title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for head in ("measure", "under", "layer"):
+        table.add_column(head, no_wrap=True)
+    for head in ("value", "95 %", "untrained", "shuffled", "codebook", "reduction"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for measure in measures:
+        for row in findings(results[(results["measure"] == measure) & (results["condition"] == "clean")]):
+            here = results[
+                (results["measure"] == measure)
+                & (results["reduction"] == row.reduction)
+                & (results["layer"] == row.layer)
+            ]
+            others = [here.loc[here["condition"] == name, "value"] for name in ("codebook", "reduction")]
+            interval = "" if isnan(row.low) else f"{row.low:.3g}\u2013{row.high:.3g}"
+            numbers = [
+                row.null_untrained,
+                row.null_shuffled,
+                *(float(one.iloc[0]) if len(one) else nan for one in others),
+            ]
+            told = ["" if isnan(number) else f"{number:.3g}" for number in numbers]
+            table.add_row(measure, row.reduction, escape(row.layer), f"{row.value:.3g}", interval, *told)
+    return table
 
 
 def flow_table(results: pd.DataFrame, reduction: str) -> Table:
@@ -294,13 +371,19 @@ def flow_table(results: pd.DataFrame, reduction: str) -> Table:
     return _table(f"Flow under {reduction}: {' against '.join(reversed(conditions))}", columns)
 
 
+SHOWN = (
+    "participation_ratio", "label_information", "class_entropy_given_code", "code_perplexity", "class_gap",
+    "dimension_twonn",
+)  # fmt: skip
+"""The measures that a run prints; `layerscope profile` prints all of them."""
+
 HEADS = {
+    "class_gap": "gap,\nspreads",
+    "dimension_twonn": "TwoNN\ndim.",
     "participation_ratio": "particip.\nratio",
     "label_information": "I(c;y)\n/ H(y)",
     "class_entropy_given_code": "H(y|c)\nbits",
     "code_perplexity": "code\nperplex.",
-    "explained_variance": "explained\nvariance",
-    "topographic_error": "topogr.\nerror",
     "flip_rate": "flips",
     "shift_over_gap": "shift/gap",
     "grid_shift": "steps",

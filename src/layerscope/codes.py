@@ -21,6 +21,8 @@ class Coded(NamedTuple):
     atlas: Atlas
     codes: pd.DataFrame
     """From `encode(recording, atlas)`."""
+    stepped: Recording | None = None
+    """The same samples after a small step of the input, for `local_stretch`."""
 
     @property
     def labels(self) -> Labels | None:

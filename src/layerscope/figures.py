@@ -5,7 +5,7 @@ is read from the results table and the code tables of a run.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import matplotlib as mpl
 import numpy as np
@@ -67,7 +67,9 @@ class Run(Protocol):
 def telescope(
     run: Run, measure: str = "label_information", *, reduction: str = "mean", axes: Axes | None = None
 ) -> Axes:
-    """A measure over depth with its 95 % interval, and the bands of its nulls: untrained weights, shuffled labels.
+    """A measure over depth with its 95 % interval, and the bands of its nulls.
+
+    Untrained weights, shuffled labels, a random codebook, the reduction of the inputs alone; see `profile`.
 
     Raises:
         ValueError: if the run holds no such measure under that reduction.
@@ -81,6 +83,8 @@ def telescope(
         axes = axes or _own_axes(len(rows))
         for condition, label, style in (
             ("shuffled", "labels shuffled", ":"),
+            ("codebook", "random codebook", "-."),
+            ("reduction", "reduction alone", (0, (1, 3))),
             ("untrained", "same network, untrained", "--"),
         ):
             null = select(run.results, measure=measure, reduction=reduction, condition=condition)
@@ -96,6 +100,22 @@ def telescope(
         _legend(axes)
         _depth_axis(axes, list(rows["layer"]))
     return axes
+
+
+def telescopes(run: Run) -> Figure:
+    """The telescope's three measures over depth, a row each, under every reduction, a column each."""
+    reductions = run.recordings["clean"].reductions
+    has = set(run.results["measure"])
+    measures = [measure for measure in (*TELESCOPE, "class_gap", "dimension_twonn") if measure in has]
+    count = len(run.recordings["clean"].depth(reductions[0]))
+    with mpl.rc_context(STYLE):
+        size = (len(reductions) * (0.75 * STEP * count + 2.6), 2.3 * len(measures))
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(len(measures), len(reductions), squeeze=False)
+        for row, measure in enumerate(measures):
+            for column, reduction in enumerate(reductions):
+                telescope(run, measure, reduction=reduction, axes=axes[row, column])
+    return figure
 
 
 def flow(run: Run, measure: str = "flip_rate", *, reduction: str = "mean", axes: Axes | None = None) -> Axes:
@@ -239,12 +259,12 @@ def _own_axes(layers: int, height: float = 2.4) -> Axes:
     return figure.add_subplot()
 
 
-def _line(axes: Axes, rows: pd.DataFrame, label: str, *, color: str, style: str = "-", marker: str = "o") -> None:
+def _line(axes: Axes, rows: pd.DataFrame, label: str, *, color: str, style: Any = "-", marker: str = "o") -> None:
     """Values over depth, and the band of their intervals; infinite values leave a gap."""
     shown = rows.replace([np.inf, -np.inf], np.nan)
     axes.fill_between(shown["layer_index"], shown["low"], shown["high"], color=color, alpha=0.18, linewidth=0)
     axes.plot(
-        shown["layer_index"], shown["value"], style, color=color, label=label,
+        shown["layer_index"], shown["value"], linestyle=style, color=color, label=label,
         marker=marker, markersize=4, markerfacecolor="white", linewidth=1.5,
     )  # fmt: skip
 

@@ -26,7 +26,38 @@ MEASURES = {
     "class_entropy_given_code": Measure(
         "bits", "H(label | code)", "how mixed the classes within a code are; high = homogeneous across classes"
     ),
+    "purity": Measure("share", "purity", "samples that have the commonest class of their code"),
+    "class_overlap": Measure("share", "class overlap", "codes in use that serve two or more classes"),
+    "prediction_information": Measure(
+        "share of H(answer)", "prediction information", "what a code tells of the network's answer"
+    ),
+    "code_entropy": Measure("bits", "code entropy", "how evenly codes are used"),
     "code_perplexity": Measure("codes", "code perplexity", "how many codes are in use, counted by 2^entropy"),
+    "fan_out": Measure("codes", "fan-out", "codes here that a code of the layer before divides into; high = expansion"),
+    "fan_in": Measure("codes", "fan-in", "codes of the layer before that join in a code here; high = compression"),
+    "drift": Measure(
+        "grid steps", "drift", "mean step of a sample from its unit on the layer before; null: paired at random"
+    ),
+    "dimension_twonn": Measure(
+        "dimensions", "intrinsic dimension (TwoNN)", "from the ratio of the distances to the two nearest samples"
+    ),
+    "dimension_mle": Measure(
+        "dimensions", "intrinsic dimension (MLE)", "from the distances to the twenty nearest samples"
+    ),
+    "class_separation": Measure(
+        "ratio", "class separation", "scatter between classes over scatter within, less what chance gives"
+    ),
+    "class_gap": Measure("spreads", "gap to another class", "median distance to the nearest sample of another class"),
+    "local_stretch": Measure(
+        "ratio", "local stretch", "median growth of a small step of the input, both in the layer's own spread"
+    ),
+    "quantization_error": Measure("distance", "quantization error", "mean distance to the prototype of the code"),
+    "trustworthiness": Measure("share", "trustworthiness", "whether neighbours on the map are neighbours in the layer"),
+    "class_area": Measure("share", "class area", "share of the map that a class occupies, mean over classes"),
+    "compression": Measure("", "compression", "how far the profile's lowest block lies below the input"),
+    "expansion": Measure("", "expansion", "how far the last block lies above the lowest"),
+    "compression_p": Measure("", "p of compression", "how often the null compresses so much"),
+    "expansion_p": Measure("", "p of expansion", "how often the null expands so much"),
     "explained_variance": Measure("share", "explained variance", "how well the map stands for the layer"),
     "topographic_error": Measure("share", "topographic error", "samples whose two best units are not neighbours"),
     "flip_rate": Measure("share", "codes that flip", "samples whose code a perturbation changes"),
@@ -91,8 +122,9 @@ def finding(
     *,
     null_untrained: float = nan,
     null_shuffled: float = nan,
+    unit: str = "",
 ) -> Result:
-    """A row whose unit is the measure's own, and whose nulls are missing unless given.
+    """A row whose unit is the measure's own unless it is given, and whose nulls are missing unless given.
 
     Raises:
         ValueError: if the measure is not known.
@@ -111,7 +143,7 @@ def finding(
         null_untrained=null_untrained,
         null_shuffled=null_shuffled,
         n=n,
-        unit=MEASURES[measure].unit,
+        unit=unit or MEASURES[measure].unit,
     )
 
 

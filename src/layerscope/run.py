@@ -8,8 +8,10 @@ nulls/untrained-0/       recordings, atlas and codes of the same architecture wi
 results.parquet          every number that was measured
 example.safetensors      one sample clean and perturbed
 report.html
+telescope.png  profile.parquet   written by `layerscope profile`
 """
 
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
+from layerscope import figures
 from layerscope.atlas import Atlas, load_atlas
 from layerscope.codes import load_codes
 from layerscope.models import load_network
@@ -26,7 +29,7 @@ from layerscope.network import Network
 from layerscope.recording import Recording, load_recording
 from layerscope.report import write_report
 from layerscope.som import Grid
-from layerscope.store import load_json, load_table, load_tensors
+from layerscope.store import load_json, load_table, load_tensors, save_table, write
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,15 @@ class Run:
         if not spec.startswith("py:"):
             raise ValueError(f"The run was made from {spec}, not from a spec; load the network yourself.")
         return load_network(spec)
+
+    def save_profile(self) -> tuple[Path, Path]:
+        """Write telescope.png and profile.parquet into the folder; their paths."""
+        picture, numbers = self.folder / "telescope.png", self.folder / "profile.parquet"
+        target = io.BytesIO()
+        figures.telescopes(self).savefig(target, format="png", dpi=150)
+        write(picture, target.getvalue())
+        save_table(numbers, self.profile)
+        return picture, numbers
 
     def report(self, *, show_progress: bool = True) -> Path:
         """Write report.html anew; its path."""

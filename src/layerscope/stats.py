@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import sqrt
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -12,6 +13,22 @@ from layerscope.types import Replicates, Weights
 
 LEVEL = 0.95
 Z = 1.959963984540054  # the normal quantile of LEVEL, two-sided
+
+
+class Band(NamedTuple):
+    """What a null gives: its mean, and where 95 % of it lies."""
+
+    value: float
+    bounds: tuple[float, float]
+
+
+class Estimate(NamedTuple):
+    """A number, its bootstrap replicates, its interval, and the samples behind it."""
+
+    value: float
+    replicates: Replicates
+    bounds: tuple[float, float]
+    n: int
 
 
 def resample(n: int, draws: int, *, seed: int) -> Weights:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from importlib.metadata import version
-from math import isqrt, sqrt
+from math import isfinite, isqrt, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ import pandas as pd
 import torch
 from rich.console import Console
 
-from layerscope.atlas import Atlas, check_scaling, fit_atlas, load_atlas, save_atlas
-from layerscope.attacks import AbstractPerturbation, control_spec, parse_attack
+from layerscope.atlas import Atlas, check_scaling, fit_atlas, load_atlas, random_codebook, save_atlas
+from layerscope.attacks import AbstractPerturbation, Noise, control_spec, parse_attack
 from layerscope.cautions import SAMPLES_PER_UNIT, cautions_of, shape_cautions
 from layerscope.checks import check_inputs
 from layerscope.codes import Coded, encode, load_codes, save_codes
@@ -27,7 +27,7 @@ from layerscope.layers import choose_layers
 from layerscope.measures import profile
 from layerscope.models import load_network
 from layerscope.network import Network
-from layerscope.recording import Recording, record
+from layerscope.recording import Recording, load_recording, record
 from layerscope.reductions import PerSampleReduction, parse_reduction
 from layerscope.results import table
 from layerscope.run import Run, load_run, slug
@@ -46,9 +46,22 @@ from layerscope.store import (
 from layerscope.types import Inputs
 
 SCHEMA = 1
+STEP, PROBED = 1 / 255, 250
+"""Of the inputs' range: small enough to stay near, large beside rounding; and the samples that tell a deviation."""
 FIT_SHARE = 2 / 3
 """Of the data goes to fitting the atlas where no data are given for that."""
-OWN = ("recordings", "atlas", "codes", "nulls", "results.parquet", "example.safetensors", "report.html", "study.json")
+OWN = (
+    "recordings",
+    "atlas",
+    "codes",
+    "nulls",
+    "results.parquet",
+    "example.safetensors",
+    "report.html",
+    "study.json",
+    "telescope.png",
+    "profile.parquet",
+)
 """What a run folder holds, and all that `overwrite` deletes."""
 
 
@@ -183,11 +196,13 @@ class Study:
         """The stages in order."""
         folder = Path(self.folder)
         cautions = shape_cautions(network, measured, settings["chosen"]["layers"], self.reductions)
-        trained = self._coded(folder, network, measured, fitted, settings, grid)
+        layers = settings["chosen"]["layers"]
+        trained = self._coded(folder, network, measured, fitted, layers, grid)
+        trained = self._stepped(folder, network, measured, layers, trained)
         perturbed = []
         for condition in settings["chosen"]["conditions"][1:]:
             perturb = Attacking(parse_attack(condition), self.seed)
-            recording = self._record(folder, network, measured, settings, condition, perturb)
+            recording = self._record(folder, network, measured, layers, condition, perturb)
             perturbed.append((recording, self._codes(folder, recording, trained.atlas)))
         nulls = []
         for draw in range(self.untrained):
@@ -197,10 +212,21 @@ class Study:
             cautions += [str(one.message) for one in caught if str(one.message) not in cautions]
             if not (folder / "results.parquet").is_file():
                 self._say(f"Null {draw + 1} of {self.untrained}: the same architecture with untrained weights")
-            nulls.append(self._coded(folder / "nulls" / f"untrained-{draw}", fresh, measured, fitted, settings, grid))
+            here = folder / "nulls" / f"untrained-{draw}"
+            null = self._coded(here, fresh, measured, fitted, layers, grid)
+            nulls.append(self._stepped(here, fresh, measured, layers, null))
         if not (folder / "results.parquet").is_file():
             kwargs: dict[str, Any] = {"draws": self.draws, "seed": self.seed, "show_progress": self.progress}
-            rows = profile(trained, nulls, permutations=self.draws, **kwargs)
+            book = random_codebook(load_recording(folder / "recordings" / "fit"), trained.atlas, seed=self.seed)
+            nothing = Network(torch.nn.Sequential(torch.nn.Identity()).eval(), bounds=network.bounds, name="nothing")
+            rows = profile(
+                trained,
+                nulls,
+                codebook=Coded(trained.recording, book, encode(trained.recording, book)),
+                alone=self._coded(folder / "nulls" / "reduction", nothing, measured, fitted, ["0"], grid),
+                permutations=self.draws,
+                **kwargs,
+            )
             rows += flow(trained, perturbed, **kwargs) if perturbed else []
             save_table(folder / "results.parquet", table(rows))
         cautions += cautions_of(trained.recording, load_table(folder / "results.parquet"), network, measured, grid)
@@ -214,11 +240,11 @@ class Study:
         return run
 
     def _coded(
-        self, folder: Path, network: Network, measured: Data, fitted: Data, settings: dict[str, Any], grid: Grid
+        self, folder: Path, network: Network, measured: Data, fitted: Data, layers: Sequence[str], grid: Grid
     ) -> Coded:
         """Recordings of both parts of the data, an atlas fitted on the one, and the codes of the other."""
-        to_fit = self._record(folder, network, fitted, settings, "fit", None)
-        recording = self._record(folder, network, measured, settings, "clean", None)
+        to_fit = self._record(folder, network, fitted, layers, "fit", None)
+        recording = self._record(folder, network, measured, layers, "clean", None)
         try:
             atlas = load_atlas(folder / "atlas")
         except FileNotFoundError:
@@ -228,14 +254,27 @@ class Study:
             save_atlas(atlas, folder / "atlas")
         return Coded(recording, atlas, self._codes(folder, recording, atlas))
 
+    def _stepped(self, folder: Path, network: Network, measured: Data, layers: Sequence[str], coded: Coded) -> Coded:
+        """The same, with the samples after a small step beside it."""
+        step = Attacking(Noise(self._step(network, measured)), self.seed)
+        return coded._replace(stepped=self._record(folder, network, measured, layers, "step", step))
+
+    @staticmethod
+    def _step(network: Network, measured: Data) -> float:
+        """The size of a small step: a 255th of the inputs' range, or of their deviation where they have no bounds."""
+        low, high = network.bounds
+        if isfinite(high - low):
+            return STEP * (high - low)
+        return STEP * float(_numbers(measured.take(measured.rows[:PROBED])).double().std())
+
     def _record(
-        self, folder: Path, network: Network, data: Data, settings: dict[str, Any], condition: str,
+        self, folder: Path, network: Network, data: Data, layers: Sequence[str], condition: str,
         perturb: Attacking | None,
     ) -> Recording:  # fmt: skip
         return record(
             network,
             data,
-            settings["chosen"]["layers"],
+            layers,
             folder / "recordings" / slug(condition),
             reductions=self.reductions,
             condition=condition,

@@ -1,15 +1,17 @@
 """What a results table says in plain words. Reads the table and nothing else, so that words and numbers agree."""
 
 from itertools import pairwise
+from math import nan
 from typing import NamedTuple
 
 import pandas as pd
 
-from layerscope.results import Result, findings, select
+from layerscope.results import findings, select
 
 MARGIN = 0.1
 """How much larger than the control's an attack's flip rate must be, beyond both intervals, to have parted from it."""
 ROUNDING = 1e-9
+ALPHA = 0.05
 
 
 class Claim(NamedTuple):
@@ -22,10 +24,9 @@ class Claim(NamedTuple):
 def summary(results: pd.DataFrame) -> list[str]:
     """The findings as sentences: compression, expansion, flow under each reduction, and what differs between them.
 
-    "Compresses" means that the participation ratio of the first layer lies below the input's, and "codes become
-    diverse" that the label information of the last layer before the logits lies above the first layer's, each with
-    disjoint 95 % intervals. "Learned" means that the untrained network does not do so and that the trained one lies
-    beyond its band: below it in the first layer, or with a rise larger than the largest rise within the band.
+    "Compresses" means that the 95 % interval of the compression of the participation ratio lies above 0, and "codes
+    become diverse" that that of the expansion of label information does; "more than untrained" that p, of one more
+    untrained draw, is below 0.05 (see `measures.telescope`).
     """
     reductions = [name for name in results["reduction"].unique() if name]
     told = {reduction: _claims(results, reduction) for reduction in reductions}
@@ -73,56 +74,86 @@ def _claims(results: pd.DataFrame, reduction: str) -> dict[str, Claim]:
 
 
 def _compression(results: pd.DataFrame, reduction: str) -> Claim | None:
-    """Participation ratio of the first layer against the input's."""
-    own, null = _with_null(results, "participation_ratio", reduction)
-    if len(own) < 3:
+    """How far the participation ratio falls below the input's."""
+    figure = _figure(results, reduction, "compression", "octaves of participation_ratio")
+    if figure is None:
         return None
-    given, first = own[0], own[1]
-    detail = f"participation ratio {first.value:.1f} in {first.layer} against {given.value:.1f} in the input"
-    if null:
-        detail += f"; untrained {null[1].value:.1f}"
-    if first.low > given.high:
-        return Claim("the first layer widens the space instead of compressing it", detail)
-    if first.high >= given.low:
-        return Claim("the first layer neither compresses nor widens the space", f"{detail}; the intervals overlap")
-    if not null:
-        return Claim("the first layer compresses", f"{detail}; no untrained null was measured")
-    beside = _beside_null("it does", beyond=first.high < null[1].low, shared=null[1].high < null[0].low)
-    return Claim(f"the first layer compresses, {beside}", detail)
+    own = select(results, measure="participation_ratio", reduction=reduction, condition="clean")
+    blocks = own[~own["layer"].isin(("input", "logits"))]
+    lowest = blocks.iloc[int(blocks["value"].argmin())]
+    detail = f"participation ratio {own['value'].iloc[0]:.1f} in the input, {lowest['value']:.1f} at its lowest, in "
+    detail += f"{lowest['layer']}: {figure.told}"
+    if figure.low > 0:
+        return Claim(f"the network compresses, {figure.beside('it does')}", detail)
+    if figure.high < 0:
+        return Claim(f"every block is wider than the input, {_wider(figure)}", detail)
+    return Claim("no block lies clearly below the input, and not all above it", detail)
 
 
 def _expansion(results: pd.DataFrame, reduction: str) -> Claim | None:
-    """Label information of the last layer before the logits against the first layer's."""
-    own, null = _with_null(results, "label_information", reduction)
-    if len(own) < 4:
+    """How far label information rises from its lowest block to the last."""
+    figure = _figure(results, reduction, "expansion", "label_information")
+    if figure is None:
         return None
-    first, last = own[1], own[-2]
-    detail = f"label information {first.value:.2f} in {first.layer}, {last.value:.2f} in {last.layer}"
-    if null:
-        detail += f"; untrained {null[1].value:.2f} and {null[-2].value:.2f}"
-    if last.low <= first.high:
-        return Claim("codes do not become more diverse with depth", detail)
-    if not null:
-        return Claim("codes become diverse with depth", f"{detail}; no untrained null was measured")
-    beyond = last.low - first.high > null[-2].high - null[1].low
-    beside = _beside_null("they do", beyond=beyond, shared=null[-2].low > null[1].high)
-    return Claim(f"codes become diverse with depth, {beside}", detail)
+    own = select(results, measure="label_information", reduction=reduction, condition="clean")
+    blocks = own[~own["layer"].isin(("input", "logits"))]
+    lowest, last = blocks.iloc[int(blocks["value"].argmin())], blocks.iloc[-1]
+    detail = f"label information {lowest['value']:.2f} at its lowest, in {lowest['layer']}, and {last['value']:.2f} in "
+    detail += f"{last['layer']}: {figure.told}"
+    if figure.low > 0:
+        return Claim(f"codes become diverse with depth, {figure.beside('they do')}", detail)
+    return Claim("codes do not become more diverse with depth", detail)
 
 
-def _with_null(results: pd.DataFrame, measure: str, reduction: str) -> tuple[list[Result], list[Result]]:
-    """A measure over depth, and its untrained null's."""
-    clean, untrained = (
-        findings(select(results, measure=measure, reduction=reduction, condition=condition))
-        for condition in ("clean", "untrained")
-    )
-    return clean, untrained
+class Figure(NamedTuple):
+    """One of the telescope's two figures, and what stands against it."""
+
+    value: float
+    low: float
+    high: float
+    untrained: float
+    p: float
+    unit: str
+
+    @property
+    def told(self) -> str:
+        """The numbers in brackets."""
+        what = "octaves" if self.unit.startswith("octaves") else "of H(y)"
+        text = f"{self.value:+.2f} {what} ({self.low:.2f} to {self.high:.2f})"
+        if self.p != self.p:
+            return f"{text}; untrained draws to judge it by are too few"
+        return f"{text}; untrained {self.untrained:+.2f}, p = {_rounded(self.p)}"
+
+    def beside(self, does: str) -> str:
+        """How it stands beside the untrained network's."""
+        if self.p != self.p:
+            return "with too few untrained draws to tell whether that is learned"
+        if self.p >= ALPHA:
+            return f"but no more than {does} untrained"
+        return f"and more than {does} untrained" if self.value > self.untrained else f"but less than {does} untrained"
 
 
-def _beside_null(does: str, *, beyond: bool, shared: bool) -> str:
-    """How a finding stands beside the untrained network's, which may share it."""
-    if not beyond:
-        return f"but no more than {does} untrained"
-    return f"and more than {does} untrained" if shared else "and that is learned"
+def _wider(figure: Figure) -> str:
+    if figure.p != figure.p:
+        return "with too few untrained draws to tell whether that is learned"
+    if figure.p >= ALPHA:
+        return "as it is untrained"
+    return "and more so than untrained" if figure.value < figure.untrained else "but less so than untrained"
+
+
+def _rounded(p: float) -> str:
+    return f"{p:.1g}" if p < 0.01 else f"{p:.2f}"
+
+
+def _figure(results: pd.DataFrame, reduction: str, name: str, unit: str) -> Figure | None:
+    """One of the telescope's figures under a reduction."""
+    rows = results[(results["reduction"] == reduction) & (results["unit"] == unit)]
+    own = findings(rows[(rows["measure"] == name) & (rows["condition"] == "clean")])
+    if not own:
+        return None
+    p = rows[(rows["measure"] == f"{name}_p") & (rows["condition"] == "untrained")]["value"]
+    one = own[0]
+    return Figure(one.value, one.low, one.high, one.null_untrained, float(p.iloc[0]) if len(p) else nan, unit)
 
 
 def _parting(results: pd.DataFrame, reduction: str, attack: str, control: str) -> Claim:

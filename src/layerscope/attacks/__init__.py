@@ -2,7 +2,7 @@
 
 from layerscope.attacks.base import AbstractPerturbation as AbstractPerturbation
 from layerscope.attacks.base import Attacked
-from layerscope.attacks.controls import Noise
+from layerscope.attacks.controls import Noise as Noise
 from layerscope.attacks.gradient import PGD
 from layerscope.network import Network
 from layerscope.types import Inputs, Labels

@@ -1,13 +1,17 @@
 """How the activations lie in their own space."""
 
+from math import nan
+from typing import NamedTuple
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from layerscope.subspace import principal_axes
-from layerscope.types import Labels, PerSample, Replicates, Vectors, Weights
+from layerscope.types import Flags, Labels, PerSample, Replicates, Vectors, Weights
 
 BLOCK = 1024
+FEWEST = 20
+"""Distinct samples below which an intrinsic dimension is not estimated."""
 LEADING = 64
 """Principal directions whose spread the bootstrap of the participation ratio redraws."""
 
@@ -23,6 +27,30 @@ def participation_ratio(vectors: Vectors) -> float:
     trace, squared = _moments(vectors)
     width = vectors.shape[1]
     return trace**2 / max(squared, trace**2 / width) if trace > 0 else 0.0
+
+
+def participation_influence(vectors: Vectors) -> PerSample:
+    """How far each sample moves the participation ratio, times n; their mean is 0.
+
+    The ratio is a function of two U-statistics, tr(C) with kernel |x - y|^2 / 2 and tr(C^2) with (x . y)^2; a sample's
+    pull on each is the kernel's mean over all other samples (Hoeffding 1948; van der Vaart 1998, Asymptotic Statistics,
+    ch. 12). Where few samples take the ratio to the width, its pull is 0.
+    """
+    n = len(vectors)
+    trace, squared = _moments(vectors)
+    if n < 4 or trace == 0 or squared <= trace**2 / vectors.shape[1]:
+        return torch.zeros(n, dtype=torch.float64)
+    size = (trace / vectors.shape[1]) ** 0.5  # an influence needs no more than float32 in numbers of middling size
+    centred = ((vectors - vectors.double().mean(0)) / size).float()
+    lengths = centred.square().sum(1).double()
+    if centred.shape[1] <= n:
+        along = ((centred @ (centred.T @ centred)) * centred).sum(1).double()
+    else:
+        along = torch.cat([(rows @ centred.T).square().sum(1) for rows in centred.split(BLOCK)]).double()
+    trace, squared = trace / size**2, squared / size**4
+    products = (along - lengths.square()) / (n - 1)
+    pull = 2 * trace * (lengths - lengths.mean()) / squared
+    return pull - 2 * trace**2 * (products - products.mean()) / squared**2
 
 
 def _moments(vectors: Vectors) -> tuple[float, float]:
@@ -48,30 +76,48 @@ def _moments(vectors: Vectors) -> tuple[float, float]:
     return trace, max(unbiased, 0.0)
 
 
-def participation_ratio_draws(vectors: Vectors, weights: Weights) -> Replicates:
-    """The participation ratio on each bootstrap draw, for its spread (see `stats.interval`).
+class Neighbours(NamedTuple):
+    """What stands nearest to each sample, from one pass over all pairs."""
 
-    tr(C) is redrawn exactly. tr(C^2) is redrawn within the leading 64 principal directions; what the others add to it,
-    the sum of the squares of the smallest eigenvalues, is kept as it is.
+    distances: Float[Tensor, "n k"]
+    """To the k nearest other samples, nearest first; infinite where there are fewer."""
+    indices: Int[Tensor, "n k"]
+    """Which those are."""
+    gaps: PerSample
+    """To the nearest sample of another class; infinite where there is none."""
+
+
+def neighbours(vectors: Vectors, labels: Labels | None, k: int) -> Neighbours:
+    """The k nearest samples of each, and the nearest of another class. n^2 d multiplications; n x n never at once.
+
+    Which samples are near is told by products, whose rounding would drown a small distance; the distances themselves
+    are taken directly.
     """
-    n = len(vectors)
-    centred = vectors - vectors.double().mean(0).to(vectors.dtype)
-    if float(centred.abs().max()) == 0:
-        return torch.zeros(len(weights))
-    centred = centred / centred.square().sum(1).mean().sqrt()
-    axes, deviations = principal_axes(centred.split(BLOCK), LEADING)
-    leading = centred @ axes.T
-    rest = max(_moments(centred)[1] - float(deviations.double().pow(4).sum()), 0.0)
-    means = weights @ leading / n
-    trace = weights @ centred.square().sum(1) / n - (weights @ centred / n).square().sum(1)
-    width = leading.shape[1]
-    first, second = torch.triu_indices(width, width)
-    products = torch.zeros(len(weights), len(first))
-    for rows, counts in zip(leading.split(BLOCK), weights.split(BLOCK, dim=1), strict=True):
-        products += counts @ (rows[:, first] * rows[:, second])
-    covariances = products / n - means[:, first] * means[:, second]
-    twice = torch.where(first == second, 1.0, 2.0)
-    return trace.square() / ((covariances.square() * twice).sum(1) + rest)
+    count, few = len(vectors), min(k, max(len(vectors) - 1, 1))
+    centred = (vectors - vectors.double().mean(0).to(vectors.dtype)).float()
+    half = centred.square().sum(1) / 2
+    found, near, across = [], [], []
+    for start in range(0, count, BLOCK):
+        own = centred[start : start + BLOCK]
+        closeness = torch.addmm(-half, own, centred.T)  # (|x|^2 - |x - y|^2) / 2
+        rows = torch.arange(len(own), device=vectors.device)
+        closeness[rows, rows + start] = -torch.inf
+        which = closeness.topk(few, dim=1).indices
+        found.append(which)
+        near.append(_apart(vectors[start : start + BLOCK], vectors, which))
+        if labels is not None:
+            closeness[labels[start : start + BLOCK, None] == labels[None]] = -torch.inf
+            other = closeness.argmax(1, keepdim=True)
+            gap = _apart(vectors[start : start + BLOCK], vectors, other)[:, 0]
+            across.append(torch.where(closeness.gather(1, other)[:, 0] > -torch.inf, gap, torch.inf))
+    distances = torch.cat(near).sort(1)
+    gaps = torch.cat(across) if across else vectors.new_full((count,), torch.inf).double()
+    return Neighbours(distances.values, torch.cat(found).gather(1, distances.indices), gaps)
+
+
+def _apart(own: Vectors, others: Vectors, which: Int[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+    """The distance from each row to some of the others."""
+    return torch.stack([(own - others[column]).norm(dim=1) for column in which.T], dim=1).double()
 
 
 def class_gaps(vectors: Vectors, labels: Labels) -> PerSample:
@@ -79,22 +125,122 @@ def class_gaps(vectors: Vectors, labels: Labels) -> PerSample:
 
     Falls as samples are added: compare layers and conditions on the same samples only.
     """
-    gaps = []
-    for rows, own in zip(vectors.split(BLOCK), labels.split(BLOCK), strict=True):
-        nearest = torch.full((len(rows),), torch.inf, dtype=torch.float64)
-        which = torch.zeros(len(rows), dtype=torch.int64)
-        for start, (others, theirs) in enumerate(zip(vectors.split(BLOCK), labels.split(BLOCK), strict=True)):
-            distances = torch.cdist(rows.double(), others.double())
-            distances[own[:, None] == theirs[None]] = torch.inf
-            closest, place = distances.min(1)
-            which = torch.where(closest < nearest, place + start * BLOCK, which)
-            nearest = torch.minimum(nearest, closest)
-        # the nearest is found by products, whose rounding would drown a small gap; its distance is taken directly
-        gaps.append(torch.where(nearest < torch.inf, (rows - vectors[which]).norm(dim=1), torch.inf))
-    return torch.cat(gaps)
+    return neighbours(vectors, labels, 1).gaps
+
+
+def spread(vectors: Vectors) -> float:
+    """The layer's own spread: the root of the mean squared distance from the samples' mean."""
+    return float((vectors.double() - vectors.double().mean(0)).square().sum(1).mean().sqrt())
+
+
+class Dimension(NamedTuple):
+    """An intrinsic dimension and each sample's pull on it."""
+
+    value: float
+    influence: PerSample
+    """How far each sample moves the value, times n; their mean is 0."""
+
+
+def dimension_twonn(near: Neighbours) -> Dimension:
+    """Intrinsic dimension from the ratio mu of the distances to the second and the first neighbour.
+
+    Facco et al. 2017 (Scientific Reports 7:12140): P(mu > x) = x^-d, wherever density is constant over the second
+    neighbour's distance. Estimated by maximum likelihood over the 90 % smallest ratios, the rest being censored where
+    that paper discards them: d = r / (sum of log mu over those r + (n - r) log of the largest kept). At least 0; NaN
+    with fewer than 20 samples, or where ratios tell nothing.
+
+    Args:
+        near: of samples no two of which are equal (`distinct`); at least two neighbours each.
+    """
+    n = len(near.distances)
+    logs = (near.distances[:, 1] / near.distances[:, 0]).log() if near.distances.shape[1] > 1 else torch.zeros(n)
+    kept = n - n // 10
+    capped = logs.clamp_max(logs.kthvalue(kept).values) if n else logs
+    return _inverse(kept / max(n, 1), capped)
+
+
+def dimension_mle(near: Neighbours) -> Dimension:
+    """Intrinsic dimension by maximum likelihood over each sample's k nearest neighbours.
+
+    Levina & Bickel 2004 (NIPS 17, eq. 8), averaged over samples as inverses (MacKay & Ghahramani 2005, Comments on
+    'Maximum likelihood estimation of intrinsic dimension'): one over the mean of log(T_k / T_j) over j < k and all
+    samples. NaN as `dimension_twonn`.
+    """
+    return _inverse(1.0, (near.distances[:, -1:] / near.distances[:, :-1]).log().mean(1))
+
+
+def _inverse(share: float, logs: PerSample) -> Dimension:
+    """The dimension `share` / mean(logs)."""
+    if len(logs) < FEWEST or not 0 < float(logs.sum()) < torch.inf:
+        return Dimension(nan, torch.zeros(len(logs), dtype=torch.float64))
+    middle = float(logs.double().mean())
+    return Dimension(share / middle, -share * (logs.double() - middle) / middle**2)
+
+
+def dependent_error(influence: PerSample, near: Neighbours) -> float:
+    """The standard error of a mean over samples each of which shares its distances with its neighbours.
+
+    Neighbours' pulls go together, so that the sum over pairs that are neighbours, either way, is added to the sum over
+    samples: var = (sum e_i^2 + 2 sum over pairs e_i e_j) / n^2; never less than a quarter of what independence gives.
+    """
+    n, k = near.indices.shape
+    pairs = torch.stack([torch.arange(n).repeat_interleave(k), near.indices.flatten().cpu()])
+    keys = torch.unique(pairs.amin(0) * n + pairs.amax(0))
+    low, high = keys // n, keys % n
+    alone = float(influence.square().sum())
+    return max(alone + 2 * float((influence[low] * influence[high]).sum()), alone / 4) ** 0.5 / n
+
+
+def distinct(vectors: Vectors) -> Flags:
+    """One of each set of equal rows: the first."""
+    _, group = torch.unique(vectors, dim=0, return_inverse=True)
+    first = torch.full((int(group.max()) + 1,), len(vectors), dtype=torch.int64)
+    first.scatter_reduce_(0, group, torch.arange(len(vectors)), "amin")
+    flags = torch.zeros(len(vectors), dtype=torch.bool)
+    flags[first] = True
+    return flags
+
+
+def class_separation(vectors: Vectors, labels: Labels) -> float:
+    """Between-class over within-class scatter, of all directions together: 0 and up.
+
+    The variance of the class means, weighted by their shares, over the variance within classes. What class means of few
+    samples scatter by chance is taken off: (SSB - (C - 1) MSW) / N over MSW, with
+    MSW = SSW / (N - C) (one-way analysis of variance), so that shuffled labels give 0 on average; it can come out a
+    little below. Infinite where classes have no scatter; NaN where nothing varies or no class has two samples.
+    """
+    return float(_separation(vectors, labels, vectors.new_ones(1, len(vectors)))[0])
+
+
+def class_separation_draws(vectors: Vectors, labels: Labels, weights: Weights) -> Replicates:
+    """The class separation on each bootstrap draw, exactly."""
+    return _separation(vectors, labels, weights)
+
+
+def _separation(vectors: Vectors, labels: Labels, weights: Weights) -> Replicates:
+    centred = (vectors - vectors.double().mean(0).to(vectors.dtype)).float()
+    total = weights.double() @ centred.double().square().sum(1)
+    n, explained = weights.sum(1).double(), torch.zeros(len(weights), dtype=torch.float64)
+    whole = torch.zeros(len(weights), centred.shape[1], dtype=torch.float64)
+    present = torch.zeros(len(weights), dtype=torch.float64)
+    for label in labels.unique():
+        own = (labels == label).nonzero()[:, 0]
+        sums = (weights[:, own] @ centred[own]).double()
+        counts = weights[:, own].sum(1).double()
+        explained += sums.square().sum(1) / counts.clamp_min(1)
+        whole += sums
+        present += counts > 0
+    between = explained - whole.square().sum(1) / n
+    mean_within = (total - explained).clamp_min(0) / (n - present)
+    return ((between - (present - 1) * mean_within) / n / mean_within).float()
 
 
 def shifts_over_gaps(clean: Vectors, perturbed: Vectors, gaps: Float[Tensor, " n"]) -> PerSample:
     """How far each sample moved, in gaps; infinite where the gap is 0 and it moved, 0 where it did not."""
-    shifts = (perturbed - clean).norm(dim=1)
+    shifts = (perturbed - clean).double().norm(dim=1)
     return torch.where(shifts > 0, shifts / gaps, torch.zeros_like(shifts))
+
+
+def stretches(start: Vectors, end: Vectors) -> PerSample:
+    """How much longer each sample's step has become: |step at the end| / |step at the start|; (n, any width) each."""
+    return end.double().norm(dim=1) / start.double().norm(dim=1)

@@ -1,51 +1,54 @@
 """The telescope profile: every measure at every layer, with its interval and its nulls."""
 
 from collections.abc import Sequence
-from math import nan
-from typing import NamedTuple
+from math import nan, sqrt
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from layerscope.codes import Coded, best_of
 from layerscope.layers import Layer
 from layerscope.measures import geometry, information, topology
+from layerscope.measures.telescope import Depth, telescope
 from layerscope.progress import bar
 from layerscope.recording import Recording
 from layerscope.results import Place, Result, finding
-from layerscope.stats import interval, prediction_interval, quantile_bounds, resample, share_interval, weighted_mean
-from layerscope.types import Replicates, Weights
+from layerscope.som.quality import trustworthiness
+from layerscope.stats import (
+    Band,
+    Estimate,
+    Z,
+    interval,
+    prediction_interval,
+    quantile_bounds,
+    resample,
+    share_interval,
+    weighted_mean,
+    weighted_median,
+)
+from layerscope.types import PerSample, Units, Vectors, Weights
 
 DRAWS = 200
 PERMUTATIONS = 200
-CELLS = 2**24
-"""Cells of joint counts held at once, whatever the number of draws."""
+NEIGHBOURS = 20
+"""Whose distances the intrinsic dimension by maximum likelihood takes."""
+TRUSTED, TRUST_NEIGHBOURS = 1000, 5
+"""Samples that trustworthiness is taken on, and its k."""
+SCALES = (2, 4, 8)
+"""The intrinsic dimension is taken on every second, fourth and eighth sample, too."""
+CELLS = 2**22
+"""Cells of joint counts held at once, whatever the number of permutations."""
 
-
-class Band(NamedTuple):
-    """What a null gives: its mean, and where 95 % of it lies."""
-
-    value: float
-    bounds: tuple[float, float]
-
-
-class Estimate(NamedTuple):
-    """A number, its bootstrap replicates, and its interval."""
-
-    value: float
-    replicates: Replicates
-    bounds: tuple[float, float]
-
-
-INFORMATION = {
-    "label_information": information.label_information,
-    "class_entropy_given_code": information.class_entropy_given_code,
-}
+Found = dict[str, Estimate]
 
 
 def profile(
     trained: Coded,
     untrained: Sequence[Coded] = (),
     *,
+    codebook: Coded | None = None,
+    alone: Coded | None = None,
     draws: int = DRAWS,
     permutations: int = PERMUTATIONS,
     seed: int = 0,
@@ -53,86 +56,269 @@ def profile(
 ) -> list[Result]:
     """Every measure of one network under the clean condition, beside its nulls.
 
-    Label measures come where the recording has labels of at least two classes. Three kinds of rows are made: condition
-    `clean`; `untrained`, the mean over the untrained draws with the 95 % prediction interval of a further draw (see
-    `stats.prediction_interval`); `shuffled`, the mean and the middle 95 % over label permutations.
+    Label measures come where the recording has labels of at least two classes; `local_stretch` where `trained` holds
+    the samples after a small step; what can't be told (the dimension of a layer that never changes) has no row. Rows of
+    these conditions are made:
+
+    - `clean`: the network, with 95 % intervals over samples.
+    - `untrained`: the mean over the untrained draws with the 95 % prediction interval of a further draw.
+    - `shuffled`: the mean and the middle 95 % over label permutations.
+    - `codebook`: codes from prototypes drawn among the samples instead of a trained map.
+    - `reduction`: the reduction of the inputs alone, without a network; the same at every layer.
+    - `subsample:2`, `:4`, `:8`: the intrinsic dimension on every second, fourth and eighth sample.
+
+    The telescope's two figures, and what they are beyond the nulls, come last (`measures.telescope`).
 
     Args:
         trained: the network's recording and codes.
         untrained: the same of each untrained draw of its architecture, with an atlas of its own.
+        codebook: the network's recording with codes on a random codebook (`atlas.random_codebook`).
+        alone: the reduction alone: recording and codes of a network that puts out its inputs.
         draws: bootstrap draws.
         permutations: of the labels.
         seed: of both.
         show_progress: whether to draw a progress bar.
+
+    Raises:
+        ValueError: if a null holds other samples.
     """
     recording = trained.recording
+    for other in (*untrained, *(one for one in (codebook, alone) if one is not None)):
+        if not recording.ids.equal(other.recording.ids):
+            raise ValueError("`untrained`, `codebook` and `alone` must hold the samples of `trained`, in its order.")
     weights = resample(len(recording), draws, seed=seed)
     rows = accuracy(recording)
     with bar("measuring layers", len(recording.layers), show=show_progress) as progress:
         for reduction in recording.reductions:
-            for depth, layer in enumerate(recording.depth(reduction)):
-                own = estimates(trained, layer, weights)
-                null = [estimates(draw, layer, weights) for draw in untrained]
+            depth: list[Found] = []
+            nulls: list[list[Found]] = [[] for _ in untrained]
+            permuted: list[Tensor | None] = []
+            layers = recording.depth(reduction)
+            floor = {} if alone is None else _floor(alone, reduction, weights)
+            for index, layer in enumerate(layers):
+                own = _estimated(trained, layers, index, weights, full=True)
+                place = Place(layer.name, index, "clean", reduction)
+                for draw, found in zip(untrained, nulls, strict=True):
+                    found.append(_estimated(draw, layers, index, weights))
                 shuffled = _shuffled(trained, layer, permutations=permutations, seed=seed)
-                place = Place(layer.name, depth, "clean", reduction)
                 for measure, estimate in own.items():
-                    pooled = _pooled([draw[measure] for draw in null])
-                    rows += _with_nulls(measure, estimate, place, len(recording), pooled, shuffled.get(measure))
+                    pooled = _pooled([found[-1][measure] for found in nulls if measure in found[-1]])
+                    chance = _paired(trained, layers, index) if measure == "drift" else _chance(shuffled.get(measure))
+                    rows += _with_nulls(measure, estimate, place, pooled, chance)
+                if codebook is not None:
+                    rows += _rows(_codes(codebook, layer, weights), place._replace(condition="codebook"))
+                rows += _rows({m: floor[m] for m in own if m in floor}, place._replace(condition="reduction"))
+                rows += _scales(trained, layer, place)
+                depth.append(own)
+                permuted.append(shuffled.get("label_information"))
                 progress.advance()
+            rows += telescope(Depth([layer.name for layer in layers], depth, nulls, permuted), reduction)
     return rows
 
 
 def _with_nulls(
-    measure: str, estimate: Estimate, place: Place, n: int, untrained: Band | None, shuffled: Band | None
+    measure: str, estimate: Estimate, place: Place, untrained: Band | None, shuffled: Band | None
 ) -> list[Result]:
     """A measure's row, and one for each null that it has."""
     bands = {"untrained": untrained, "shuffled": shuffled}
-    means = {f"null_{name}": nan if band is None else band.value for name, band in bands.items()}
-    rows = [finding(measure, estimate.value, estimate.bounds, n, place, **means)]
+    means = [nan if band is None else band.value for band in bands.values()]
+    rows = [
+        finding(
+            measure, estimate.value, estimate.bounds, estimate.n, place,
+            null_untrained=means[0], null_shuffled=means[1],
+        )
+    ]  # fmt: skip
     return rows + [
-        finding(measure, band.value, band.bounds, n, place._replace(condition=name))
+        finding(measure, band.value, band.bounds, estimate.n, place._replace(condition=name))
         for name, band in bands.items()
         if band is not None
     ]
 
 
-def estimates(coded: Coded, layer: Layer, weights: Weights) -> dict[str, Estimate]:
-    """Every measure of one layer by name."""
-    fitted = coded.atlas.maps[layer]
+def _rows(found: Found, place: Place) -> list[Result]:
+    return [finding(measure, one.value, one.bounds, one.n, place) for measure, one in found.items()]
+
+
+def _estimated(coded: Coded, layers: Sequence[Layer], index: int, weights: Weights, *, full: bool = False) -> Found:
+    """Every measure of one layer by name; with `full` those that have no untrained null, too."""
+    layer = layers[index]
+    fitted, best = coded.atlas.maps[layer], best_of(coded.codes, layer)
     vectors = fitted.scaled(coded.recording.vectors(layer))
-    best = best_of(coded.codes, layer)
-    labels = coded.labels
-    n = len(vectors)
-    found = {
-        "participation_ratio": _bootstrapped(
-            geometry.participation_ratio(vectors), geometry.participation_ratio_draws(vectors, weights)
-        )
-    }
-    counted = torch.zeros(n, dtype=torch.int64) if labels is None else labels
-    classes = int(counted.max()) + 1
-    k = len(fitted.grid)
-    joint = information.joint_counts(best.unit, counted, k, classes)
-    wanted = (INFORMATION if labels is not None else {}) | {"code_perplexity": information.code_perplexity}
-    replicates: dict[str, list[Replicates]] = {measure: [] for measure in wanted}
-    for some in weights.split(max(1, CELLS // joint.numel())):
-        drawn = information.joint_counts(best.unit, counted, k, classes, some)
-        for measure, compute in wanted.items():
-            replicates[measure].append(compute(drawn))
-    for measure, compute in wanted.items():
-        found[measure] = _bootstrapped(float(compute(joint)), torch.cat(replicates[measure]))
+    found = _space(vectors, coded, weights)
+    if coded.stepped is not None and index:
+        found |= _stretched(coded, coded.stepped, layers[0], layer, weights)
+    found |= _codes(coded, layer, weights)
+    errors = (vectors - fitted.prototypes[best.unit]).norm(dim=1).double()
+    found["quantization_error"] = _linear(float(errors.mean()), errors - errors.mean(), weights)
     found["explained_variance"] = _bootstrapped(
         topology.explained_variance(vectors, fitted, best.unit),
         topology.explained_variance_draws(vectors, fitted, best.unit, weights),
+        len(vectors),
     )
     broken = topology.broken_neighbours(best.unit, best.second, fitted.grid)
     found["topographic_error"] = Estimate(
-        float(broken.float().mean()), weighted_mean(broken.float(), weights), share_interval(int(broken.sum()), n)
+        float(broken.float().mean()),
+        weighted_mean(broken.float(), weights),
+        share_interval(int(broken.sum()), len(vectors)),
+        len(vectors),
     )
+    if index:
+        found |= _between(best_of(coded.codes, layers[index - 1]).unit, best.unit, coded, weights)
+    if full and len(vectors) > 2 * TRUST_NEIGHBOURS:
+        some = slice(0, TRUSTED)
+        trust = trustworthiness(vectors[some], best.unit[some], fitted.grid, neighbours=TRUST_NEIGHBOURS)
+        found["trustworthiness"] = Estimate(trust, torch.full((len(weights),), trust), (nan, nan), len(vectors[some]))
+    return {measure: one for measure, one in found.items() if one.value == one.value}
+
+
+def _space(vectors: Vectors, coded: Coded, weights: Weights) -> Found:
+    """How the activations lie in their own space."""
+    labels, n = coded.labels, len(vectors)
+    ratio = geometry.participation_ratio(vectors)
+    found = {"participation_ratio": _linear(ratio, geometry.participation_influence(vectors), weights)}
+    near = geometry.neighbours(vectors, labels, NEIGHBOURS)
+    apart = geometry.distinct(vectors) if bool((near.distances[:, 0] == 0).any()) else None
+    if apart is None:
+        found |= _dimensions(near, weights)
+    elif int(apart.sum()) > 1:
+        some = weights[:, apart]
+        found |= _dimensions(geometry.neighbours(vectors[apart], None, NEIGHBOURS), some)
+    size = geometry.spread(vectors)
+    if labels is not None and size > 0:
+        found["class_gap"] = _middle(near.gaps / size, weights)
+        value = geometry.class_separation(vectors, labels)
+        found["class_separation"] = _bootstrapped(value, geometry.class_separation_draws(vectors, labels, weights), n)
     return found
 
 
-def _bootstrapped(value: float, replicates: torch.Tensor) -> Estimate:
-    return Estimate(value, replicates.float(), interval(value, replicates.float()))
+def _stretched(coded: Coded, stepped: Recording, first: Layer, layer: Layer, weights: Weights) -> Found:
+    """How much a small step of the input has been stretched on the way to a layer, each in the layer's own spread."""
+    sizes, steps = [], []
+    for one in (first, layer):
+        fitted = coded.atlas.maps[one]
+        here = fitted.scaled(coded.recording.vectors(one))
+        sizes.append(geometry.spread(here))
+        steps.append(fitted.scaled(stepped.vectors(one)) - here)
+    if min(sizes) == 0:
+        return {}
+    return {"local_stretch": _middle(geometry.stretches(*steps) * (sizes[0] / sizes[1]), weights)}
+
+
+def _dimensions(near: geometry.Neighbours, weights: Weights) -> Found:
+    found = {
+        "dimension_twonn": geometry.dimension_twonn(near),
+        "dimension_mle": geometry.dimension_mle(near),
+    }
+    return {
+        measure: _linear(one.value, one.influence, weights, error=geometry.dependent_error(one.influence, near))
+        for measure, one in found.items()
+    }
+
+
+def _codes(coded: Coded, layer: Layer, weights: Weights) -> Found:
+    """What a layer's codes say."""
+    units, k, labels = best_of(coded.codes, layer).unit, len(coded.atlas.grid), coded.labels
+    use = information.code_entropy(units, k)
+    found = {"code_entropy": _linear(*use, weights), "code_perplexity": _exponential(use, weights)}
+    predictions = coded.recording.predictions
+    if predictions is not None and bool((predictions != predictions[0]).any()):
+        found["prediction_information"] = _told(units, predictions, k, weights)[1]
+    if labels is None:
+        return found
+    n, joint = len(units), information.joint_counts(units, labels, k, int(labels.max()) + 1)
+    left, found["label_information"] = _told(units, labels, k, weights)
+    found["class_entropy_given_code"] = _linear(*left, weights)
+    commonest = joint.argmax(1)[units] == labels
+    share, bounds = float(information.purity(joint)), share_interval(int(commonest.sum()), n)
+    found["purity"] = Estimate(share, weighted_mean(commonest.float(), weights), bounds, n)
+    used, overlap = int((joint.sum(1) > 0).sum()), float(information.class_overlap(joint))
+    bounds = share_interval(round(overlap * used), used)
+    found["class_overlap"] = Estimate(overlap, torch.full((len(weights),), overlap), bounds, n)
+    areas = topology.class_areas(joint)
+    found["class_area"] = _linear(float(areas.nanmean()), topology.area_influence(joint)[units, labels], weights)
+    return found
+
+
+def _told(units: Units, labels: Units, k: int, weights: Weights) -> tuple[information.Told, Estimate]:
+    """H(label | code) and I(code; label) / H(label)."""
+    classes = int(labels.max()) + 1
+    left = information.left_over(units, labels, information.joint_counts(units, labels, k, classes))
+    whole = information.code_entropy(labels, classes)
+    value = 1 - left.bits / whole.bits
+    return left, _linear(value, ((1 - value) * whole.influence - left.influence) / whole.bits, weights)
+
+
+def _between(before: Units, after: Units, coded: Coded, weights: Weights) -> Found:
+    """From the layer before: how codes divide, how they join, and how far samples step."""
+    k = len(coded.atlas.grid)
+    table = information.joint_counts(before, after, k, k)
+    steps = topology.drift(before, after, coded.atlas.grid)
+    return {
+        "fan_out": _exponential(information.left_over(before, after, table), weights),
+        "fan_in": _exponential(information.left_over(after, before, table.T), weights),
+        "drift": _linear(float(steps.mean()), steps - steps.mean(), weights),
+    }
+
+
+def _paired(coded: Coded, layers: Sequence[Layer], index: int) -> Band:
+    """The step of samples whose codes are paired at random."""
+    before, after = (best_of(coded.codes, layers[place]).unit for place in (index - 1, index))
+    chance = topology.drift_by_chance(before, after, coded.atlas.grid)
+    return Band(chance, (chance, chance))
+
+
+def _scales(coded: Coded, layer: Layer, place: Place) -> list[Result]:
+    """The intrinsic dimension on fewer and fewer samples: a dimension that is one hardly changes."""
+    vectors = coded.atlas.maps[layer].scaled(coded.recording.vectors(layer))
+    rows = []
+    for step in SCALES:
+        some = vectors[::step]
+        some = some[geometry.distinct(some)]
+        if len(some) < geometry.FEWEST:
+            break
+        near = geometry.neighbours(some, None, 2)
+        one = geometry.dimension_twonn(near)
+        if one.value == one.value:
+            half = Z * geometry.dependent_error(one.influence, near)
+            bounds = (one.value - half, one.value + half)
+            here = place._replace(condition=f"subsample:{step}")
+            rows.append(finding("dimension_twonn", one.value, bounds, len(some), here))
+    return rows
+
+
+def _floor(alone: Coded, reduction: str, weights: Weights) -> Found:
+    """The reduction alone: what its one layer measures."""
+    layers = [layer for layer in alone.recording.depth(reduction) if layer.name not in ("input", "logits")]
+    return _estimated(alone, layers, 0, weights) if layers else {}
+
+
+def _linear(value: float, influence: PerSample, weights: Weights, *, error: float | None = None) -> Estimate:
+    """An estimate whose samples each pull it by `influence` / n: replicates and interval to first order.
+
+    `error` is its standard error where samples' pulls are not independent; by default they are.
+    """
+    n = len(influence)
+    independent = float(influence.double().std()) / sqrt(n) if n > 1 else 0.0
+    error = independent if error is None else error
+    scale = error / independent if independent > 0 else 1.0
+    replicates = value + scale * (weights.double() @ influence.double()) / n
+    return Estimate(value, replicates.float(), (value - Z * error, value + Z * error), n)
+
+
+def _exponential(told: information.Told, weights: Weights) -> Estimate:
+    """2^bits; the interval is that of the bits, carried over."""
+    one = _linear(*told, weights)
+    return Estimate(2**told.bits, torch.exp2(one.replicates), (2 ** one.bounds[0], 2 ** one.bounds[1]), one.n)
+
+
+def _middle(values: PerSample, weights: Weights) -> Estimate:
+    """The median."""
+    value = float(values.double().quantile(0.5, interpolation="lower"))
+    return _bootstrapped(value, weighted_median(values, weights), len(values))
+
+
+def _bootstrapped(value: float, replicates: Tensor, n: int) -> Estimate:
+    return Estimate(value, replicates.float(), interval(value, replicates.float()), n)
 
 
 def _pooled(estimated: Sequence[Estimate]) -> Band | None:
@@ -143,19 +329,36 @@ def _pooled(estimated: Sequence[Estimate]) -> Band | None:
     return Band(sum(draw.value for draw in estimated) / len(estimated), prediction_interval(centred))
 
 
-def _shuffled(coded: Coded, layer: Layer, *, permutations: int, seed: int) -> dict[str, Band]:
-    """The label measures after permutations of the labels: mean and middle 95 %."""
+def _chance(values: Float[Tensor, " permutations"] | None) -> Band | None:
+    """Mean and middle 95 % over permutations."""
+    return None if values is None else Band(float(values.mean()), quantile_bounds(values))
+
+
+def _shuffled(coded: Coded, layer: Layer, *, permutations: int, seed: int) -> dict[str, Float[Tensor, " permutations"]]:
+    """The label measures after permutations of the labels, the same ones at every layer."""
     labels = coded.labels
     if labels is None:
         return {}
     codes = best_of(coded.codes, layer).unit
     k, classes = len(coded.atlas.grid), int(labels.max()) + 1
-    values: dict[str, list[float]] = {measure: [] for measure in INFORMATION}
-    for joint in information.shuffled_counts(codes, labels, k, classes, draws=permutations, seed=seed):
-        for measure, compute in INFORMATION.items():
-            values[measure].append(float(compute(joint)))
-    bands = {measure: torch.tensor(value, dtype=torch.float64) for measure, value in values.items()}
-    return {measure: Band(float(value.mean()), quantile_bounds(value)) for measure, value in bands.items()}
+    joints = information.shuffled_counts(codes, labels, k, classes, draws=permutations, seed=seed)
+    left, pure, overlap = [], [], []
+    held: list[Tensor] = []
+    for number, joint in enumerate(joints, 1):
+        held.append(joint)
+        if len(held) * joint.numel() >= CELLS or number == permutations:
+            tables, held = torch.stack(held), []
+            left.append(information.conditional_entropy(tables))
+            pure.append(information.purity(tables))
+            overlap.append(information.class_overlap(tables))
+    whole = float(information.entropy(torch.bincount(labels, minlength=classes).double()))
+    remaining = torch.cat(left)
+    return {
+        "label_information": 1 - remaining / whole,
+        "class_entropy_given_code": remaining,
+        "purity": torch.cat(pure),
+        "class_overlap": torch.cat(overlap),
+    }
 
 
 def accuracy(recording: Recording) -> list[Result]:

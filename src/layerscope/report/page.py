@@ -90,7 +90,7 @@ def number(value: float) -> str:
 
 def _headline(results: pd.DataFrame) -> list[tuple[str, float, float, float, int]]:
     """The numbers of the whole network: what, value, interval, samples."""
-    rows = results[results["layer_index"] == -1]
+    rows = results[results["measure"].isin(("accuracy", "robust_accuracy"))]
     return [
         (
             MEASURES[row.measure].title if row.condition == "clean" else f"accuracy under {row.condition}",
