@@ -9,9 +9,11 @@ from jaxtyping import Float
 from scipy.special import stdtrit
 from torch import Tensor
 
-from layerscope.types import Replicates, Weights
+from layerscope.types import PerSample, Replicates, Units, Weights
 
 LEVEL = 0.95
+GROUPS = 20
+"""Of samples, that the jackknife leaves out in turn."""
 Z = 1.959963984540054  # the normal quantile of LEVEL, two-sided
 
 
@@ -36,6 +38,27 @@ def resample(n: int, draws: int, *, seed: int) -> Weights:
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randint(n, (draws, n), generator=generator)
     return torch.zeros(draws, n).scatter_add_(1, rows, torch.ones(draws, n))
+
+
+def dealt_groups(n: int) -> Units:
+    """(n,): which of 20 groups each sample is dealt to, at random, the same for the same n."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(n)) % min(GROUPS, n)
+
+
+def jackknife_influence(without: Float[Tensor, " groups"], dealt: Units) -> PerSample:
+    """Each sample's pull on a statistic, times n, from its values without each group of samples in turn.
+
+    The delete-group jackknife (Kott 2001, J. Official Statistics 17): var = (G - 1) / G sum (t_g - mean)^2. A sample's
+    pull is its group's, shared out so that independent samples with such pulls have that variance.
+
+    Args:
+        without: the statistic without each group.
+        dealt: (n,), each sample's group; see `dealt_groups`.
+    """
+    groups, sizes = len(without), torch.bincount(dealt).double()
+    pulls = -(((groups - 1) / groups) ** 0.5) * (without.double() - without.double().mean())
+    own = (len(dealt) * pulls / sizes.sqrt())[dealt]
+    return own - own.mean()
 
 
 def interval(value: float, replicates: Replicates) -> tuple[float, float]:
@@ -98,3 +121,34 @@ def weighted_median(values: Float[Tensor, " n"], weights: Weights) -> Replicates
     order = values.argsort(stable=True)
     reached = weights[:, order].cumsum(1) >= weights.shape[1] / 2
     return values[order][reached.int().argmax(1)]
+
+
+def linear(value: float, influence: PerSample, weights: Weights, *, error: float | None = None) -> Estimate:
+    """An estimate whose samples each pull it by `influence` / n: replicates and 95 % interval to first order.
+
+    The interval is value -+ 1.96 standard errors, the standard deviation of the influence over sqrt(n) (van der Vaart
+    1998, Asymptotic Statistics, ch. 20: the delta method for functionals).
+
+    Args:
+        value: the estimate.
+        influence: (n,), times n, their mean 0.
+        weights: bootstrap draws, of which replicates are made.
+        error: the standard error where pulls are not independent of one another.
+    """
+    n = len(influence)
+    independent = float(influence.double().std()) / sqrt(n) if n > 1 else 0.0
+    error = independent if error is None else error
+    scale = error / independent if independent > 0 else 1.0
+    replicates = value + scale * (weights.double() @ influence.double()) / n
+    return Estimate(value, replicates.float(), (value - Z * error, value + Z * error), n)
+
+
+def median(values: PerSample, weights: Weights) -> Estimate:
+    """The lower median of the values, with its bootstrap interval; `values` may hold infinity."""
+    value = float(values.double().quantile(0.5, interpolation="lower"))
+    return bootstrapped(value, weighted_median(values, weights), len(values))
+
+
+def bootstrapped(value: float, replicates: Replicates, n: int) -> Estimate:
+    """An estimate with the interval of its replicates; see `interval`."""
+    return Estimate(value, replicates.float(), interval(value, replicates.float()), n)

@@ -182,6 +182,8 @@ class Study:
         grid = self._grid(len(fitted), len(measured))
         probe = measured.take(measured.rows[:2])
         _check_fit(network, probe, fitted.take(fitted.rows[:2]), measured)
+        if self.attack is not None:
+            _numbers(probe)
         names, why = choose_layers(network, probe.inputs, self.layers)
         self._say(f"Layers ({why}): input, {', '.join(names)}, logits")
         settings = self._settings(network, measured, fitted, names, grid)
@@ -198,7 +200,8 @@ class Study:
         cautions = shape_cautions(network, measured, settings["chosen"]["layers"], self.reductions)
         layers = settings["chosen"]["layers"]
         trained = self._coded(folder, network, measured, fitted, layers, grid)
-        trained = self._stepped(folder, network, measured, layers, trained)
+        if self._plain(measured):
+            trained = self._stepped(folder, network, measured, layers, trained)
         perturbed = []
         for condition in settings["chosen"]["conditions"][1:]:
             perturb = Attacking(parse_attack(condition), self.seed)
@@ -214,7 +217,7 @@ class Study:
                 self._say(f"Null {draw + 1} of {self.untrained}: the same architecture with untrained weights")
             here = folder / "nulls" / f"untrained-{draw}"
             null = self._coded(here, fresh, measured, fitted, layers, grid)
-            nulls.append(self._stepped(here, fresh, measured, layers, null))
+            nulls.append(self._stepped(here, fresh, measured, layers, null) if self._plain(measured) else null)
         if not (folder / "results.parquet").is_file():
             kwargs: dict[str, Any] = {"draws": self.draws, "seed": self.seed, "show_progress": self.progress}
             book = random_codebook(load_recording(folder / "recordings" / "fit"), trained.atlas, seed=self.seed)
@@ -223,7 +226,9 @@ class Study:
                 trained,
                 nulls,
                 codebook=Coded(trained.recording, book, encode(trained.recording, book)),
-                alone=self._coded(folder / "nulls" / "reduction", nothing, measured, fitted, ["0"], grid),
+                alone=self._coded(folder / "nulls" / "reduction", nothing, measured, fitted, ["0"], grid)
+                if self._plain(measured)
+                else None,
                 permutations=self.draws,
                 **kwargs,
             )
@@ -258,6 +263,11 @@ class Study:
         """The same, with the samples after a small step beside it."""
         step = Attacking(Noise(self._step(network, measured)), self.seed)
         return coded._replace(stepped=self._record(folder, network, measured, layers, "step", step))
+
+    @staticmethod
+    def _plain(data: Data) -> bool:
+        """Whether samples are one tensor of numbers each, which can be moved a little and reduced as they are."""
+        return isinstance(data.take(data.rows[:1]).inputs, torch.Tensor)
 
     @staticmethod
     def _step(network: Network, measured: Data) -> float:
@@ -402,22 +412,28 @@ class Study:
 
 
 def _numbers(batch: Batch) -> Inputs:
-    """A batch's inputs, which a study needs to be one tensor.
+    """A batch's inputs, which an attack needs to be one tensor.
 
     Raises:
         ValueError: if they are texts, or several tensors.
     """
     if not isinstance(batch.inputs, torch.Tensor):
         raise ValueError(
-            "`data` of a study must be one tensor of numbers a sample (images, tables); got "
-            f"{type(batch.inputs).__name__}. Texts and tokens are recorded with `layerscope.record`."
+            f"`attack` needs samples of one tensor of numbers each (images, tables); got {_shape(batch)}. Study texts "
+            "and tokens with `attack=None` (`--attack none`)."
         )
     return batch.inputs
 
 
+def _shape(batch: Batch) -> tuple[int, ...] | str:
+    """What one sample is: the shape of its tensor, or what else a batch is."""
+    inputs = batch.inputs
+    return tuple(inputs.shape[1:]) if isinstance(inputs, torch.Tensor) else type(inputs).__name__
+
+
 def _check_fit(network: Network, probe: Batch, fit_probe: Batch, measured: Data) -> None:
     """Raise ValueError where network, data and fit data do not go together; told by two samples of each."""
-    shape, fit_shape = (tuple(_numbers(batch).shape[1:]) for batch in (probe, fit_probe))
+    shape, fit_shape = (_shape(batch) for batch in (probe, fit_probe))
     if fit_shape != shape:
         raise ValueError(f"`fit_data` must be samples as those of `data`, of shape {shape}; got {fit_shape}.")
     check_inputs(probe, network)

@@ -79,15 +79,16 @@ def _compression(results: pd.DataFrame, reduction: str) -> Claim | None:
     if figure is None:
         return None
     own = select(results, measure="participation_ratio", reduction=reduction, condition="clean")
-    blocks = own[~own["layer"].isin(("input", "logits"))]
+    blocks = _blocks(own)
     lowest = blocks.iloc[int(blocks["value"].argmin())]
-    detail = f"participation ratio {own['value'].iloc[0]:.1f} in the input, {lowest['value']:.1f} at its lowest, in "
+    start = "the input" if own["layer"].iloc[0] == "input" else str(own["layer"].iloc[0])
+    detail = f"participation ratio {own['value'].iloc[0]:.1f} in {start}, {lowest['value']:.1f} at its lowest, in "
     detail += f"{lowest['layer']}: {figure.told}"
     if figure.low > 0:
         return Claim(f"the network compresses, {figure.beside('it does')}", detail)
     if figure.high < 0:
-        return Claim(f"every block is wider than the input, {_wider(figure)}", detail)
-    return Claim("no block lies clearly below the input, and not all above it", detail)
+        return Claim(f"every block is wider than {start}, {_wider(figure)}", detail)
+    return Claim(f"no block lies clearly below {start}, and not all above it", detail)
 
 
 def _expansion(results: pd.DataFrame, reduction: str) -> Claim | None:
@@ -96,13 +97,18 @@ def _expansion(results: pd.DataFrame, reduction: str) -> Claim | None:
     if figure is None:
         return None
     own = select(results, measure="label_information", reduction=reduction, condition="clean")
-    blocks = own[~own["layer"].isin(("input", "logits"))]
+    blocks = _blocks(own)
     lowest, last = blocks.iloc[int(blocks["value"].argmin())], blocks.iloc[-1]
     detail = f"label information {lowest['value']:.2f} at its lowest, in {lowest['layer']}, and {last['value']:.2f} in "
     detail += f"{last['layer']}: {figure.told}"
     if figure.low > 0:
         return Claim(f"codes become diverse with depth, {figure.beside('they do')}", detail)
     return Claim("codes do not become more diverse with depth", detail)
+
+
+def _blocks(own: pd.DataFrame) -> pd.DataFrame:
+    """What lies between the first layer and the logits."""
+    return own.iloc[1:][own.iloc[1:]["layer"] != "logits"]
 
 
 class Figure(NamedTuple):

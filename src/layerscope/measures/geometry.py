@@ -7,9 +7,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from layerscope.stats import dealt_groups, jackknife_influence
 from layerscope.types import Flags, Labels, PerSample, Replicates, Vectors, Weights
 
 BLOCK = 1024
+ACROSS = 3
+"""Nearest samples of other classes that are kept, so that one is left when the jackknife takes some out."""
 FEWEST = 20
 """Distinct samples below which an intrinsic dimension is not estimated."""
 LEADING = 64
@@ -83,8 +86,15 @@ class Neighbours(NamedTuple):
     """To the k nearest other samples, nearest first; infinite where there are fewer."""
     indices: Int[Tensor, "n k"]
     """Which those are."""
-    gaps: PerSample
-    """To the nearest sample of another class; infinite where there is none."""
+    across: Float[Tensor, "n few"]
+    """To the nearest samples of other classes, nearest first; infinite where there are fewer."""
+    beyond: Int[Tensor, "n few"]
+    """Which those are."""
+
+    @property
+    def gaps(self) -> PerSample:
+        """(n,): to the nearest sample of another class; infinite where there is none."""
+        return self.across[:, 0]
 
 
 def neighbours(vectors: Vectors, labels: Labels | None, k: int) -> Neighbours:
@@ -96,7 +106,7 @@ def neighbours(vectors: Vectors, labels: Labels | None, k: int) -> Neighbours:
     count, few = len(vectors), min(k, max(len(vectors) - 1, 1))
     centred = (vectors - vectors.double().mean(0).to(vectors.dtype)).float()
     half = centred.square().sum(1) / 2
-    found, near, across = [], [], []
+    found, near, beyond, across = [], [], [], []
     for start in range(0, count, BLOCK):
         own = centred[start : start + BLOCK]
         closeness = torch.addmm(-half, own, centred.T)  # (|x|^2 - |x - y|^2) / 2
@@ -107,12 +117,21 @@ def neighbours(vectors: Vectors, labels: Labels | None, k: int) -> Neighbours:
         near.append(_apart(vectors[start : start + BLOCK], vectors, which))
         if labels is not None:
             closeness[labels[start : start + BLOCK, None] == labels[None]] = -torch.inf
-            other = closeness.argmax(1, keepdim=True)
-            gap = _apart(vectors[start : start + BLOCK], vectors, other)[:, 0]
-            across.append(torch.where(closeness.gather(1, other)[:, 0] > -torch.inf, gap, torch.inf))
+            other = closeness.topk(min(ACROSS, few), dim=1)
+            apart = _apart(vectors[start : start + BLOCK], vectors, other.indices)
+            beyond.append(other.indices)
+            across.append(torch.where(other.values > -torch.inf, apart, torch.inf))
     distances = torch.cat(near).sort(1)
-    gaps = torch.cat(across) if across else vectors.new_full((count,), torch.inf).double()
-    return Neighbours(distances.values, torch.cat(found).gather(1, distances.indices), gaps)
+    if labels is None:
+        none = vectors.new_zeros(count, 0)
+        return Neighbours(distances.values, torch.cat(found).gather(1, distances.indices), none.double(), none.long())
+    gaps = torch.cat(across).sort(1)
+    return Neighbours(
+        distances.values,
+        torch.cat(found).gather(1, distances.indices),
+        gaps.values,
+        torch.cat(beyond).gather(1, gaps.indices),
+    )
 
 
 def _apart(own: Vectors, others: Vectors, which: Int[Tensor, "b k"]) -> Float[Tensor, "b k"]:
@@ -131,6 +150,46 @@ def class_gaps(vectors: Vectors, labels: Labels) -> PerSample:
 def spread(vectors: Vectors) -> float:
     """The layer's own spread: the root of the mean squared distance from the samples' mean."""
     return float((vectors.double() - vectors.double().mean(0)).square().sum(1).mean().sqrt())
+
+
+class Gap(NamedTuple):
+    """The median gap to another class, in spreads of the layer, and each sample's pull on it."""
+
+    value: float
+    influence: PerSample
+    """Times n; their mean is 0."""
+
+
+def class_gap(near: Neighbours, vectors: Vectors) -> Gap:
+    """Median over samples of the distance to the nearest sample of another class, over the layer's spread.
+
+    Falls as samples are added. Samples share their nearest neighbours, so that how sure the gap is can't be told from
+    the gaps alone: pulls come from the delete-group jackknife, which takes samples out as neighbours, too. Infinite
+    where there is no other class.
+
+    Args:
+        near: with classes.
+        vectors: (n, d), of some spread.
+    """
+    dealt = dealt_groups(len(vectors))
+    groups = int(dealt.max()) + 1
+    value = float(near.gaps.quantile(0.5, interpolation="lower")) / spread(vectors)
+    centred = vectors.double() - vectors.double().mean(0)
+    squares, sums, counts = (
+        parts.new_zeros(groups, *parts.shape[1:]).index_add_(0, dealt, parts)
+        for parts in (centred.square().sum(1), centred, torch.ones(len(dealt), dtype=torch.float64))
+    )
+    left = len(vectors) - counts
+    sizes = (squares.sum() - squares) / left - ((sums.sum(0) - sums) / left[:, None]).square().sum(1)
+    without = []
+    for group, size in enumerate(sizes.sqrt()):
+        kept = dealt != group
+        there = kept[near.beyond]
+        nearest = torch.where(there, near.across, torch.inf).amin(1)
+        # all of the few kept are in the group: the farthest of them is the least that the gap can be
+        nearest = torch.where(there.any(1), nearest, near.across[:, -1])
+        without.append(nearest[kept].quantile(0.5, interpolation="lower") / size)
+    return Gap(value, jackknife_influence(torch.stack(without), dealt))
 
 
 class Dimension(NamedTuple):
@@ -156,7 +215,7 @@ def dimension_twonn(near: Neighbours) -> Dimension:
     logs = (near.distances[:, 1] / near.distances[:, 0]).log() if near.distances.shape[1] > 1 else torch.zeros(n)
     kept = n - n // 10
     capped = logs.clamp_max(logs.kthvalue(kept).values) if n else logs
-    return _inverse(kept / max(n, 1), capped)
+    return _inverse(logs <= capped, capped)
 
 
 def dimension_mle(near: Neighbours) -> Dimension:
@@ -166,25 +225,27 @@ def dimension_mle(near: Neighbours) -> Dimension:
     'Maximum likelihood estimation of intrinsic dimension'): one over the mean of log(T_k / T_j) over j < k and all
     samples. NaN as `dimension_twonn`.
     """
-    return _inverse(1.0, (near.distances[:, -1:] / near.distances[:, :-1]).log().mean(1))
+    logs = (near.distances[:, -1:] / near.distances[:, :-1]).log().mean(1)
+    return _inverse(torch.ones(len(logs), dtype=torch.bool), logs)
 
 
-def _inverse(share: float, logs: PerSample) -> Dimension:
-    """The dimension `share` / mean(logs)."""
+def _inverse(seen: Flags, logs: PerSample) -> Dimension:
+    """How many were seen, rather than censored, over the sum of logs."""
     if len(logs) < FEWEST or not 0 < float(logs.sum()) < torch.inf:
         return Dimension(nan, torch.zeros(len(logs), dtype=torch.float64))
     middle = float(logs.double().mean())
-    return Dimension(share / middle, -share * (logs.double() - middle) / middle**2)
+    value = float(seen.double().mean()) / middle
+    return Dimension(value, (seen.double() - value * logs.double()) / middle)
 
 
-def dependent_error(influence: PerSample, near: Neighbours) -> float:
+def dependent_error(influence: PerSample, near: Int[Tensor, "n k"]) -> float:
     """The standard error of a mean over samples each of which shares its distances with its neighbours.
 
     Neighbours' pulls go together, so that the sum over pairs that are neighbours, either way, is added to the sum over
     samples: var = (sum e_i^2 + 2 sum over pairs e_i e_j) / n^2; never less than a quarter of what independence gives.
     """
-    n, k = near.indices.shape
-    pairs = torch.stack([torch.arange(n).repeat_interleave(k), near.indices.flatten().cpu()])
+    n, k = near.shape
+    pairs = torch.stack([torch.arange(n).repeat_interleave(k), near.flatten().cpu()])
     keys = torch.unique(pairs.amin(0) * n + pairs.amax(0))
     low, high = keys // n, keys % n
     alone = float(influence.square().sum())

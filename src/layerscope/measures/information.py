@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from layerscope.stats import dealt_groups, jackknife_influence
 from layerscope.types import Labels, PerSample, Units
 
 Joint = Float[Tensor, "... codes classes"]
@@ -120,7 +121,7 @@ class Told(NamedTuple):
 
     bits: float
     influence: PerSample
-    """Times n; their mean is 0. Their standard deviation over sqrt(n) is the standard error."""
+    """(n,): times n; their mean is 0. Their standard deviation over sqrt(n) is the standard error."""
 
 
 def code_entropy(codes: Units, k: int) -> Told:
@@ -130,14 +131,19 @@ def code_entropy(codes: Units, k: int) -> Told:
     return Told(float(entropy(counts)), own - own.mean())
 
 
-def left_over(rows: Units, columns: Units, joint: Float[Tensor, "rows columns"]) -> Told:
-    """`conditional_entropy` of one table, and each sample's jackknife pseudo-value N H - (N - 1) H_without.
+def left_over(rows: Units, columns: Units, k: int, classes: int) -> Told:
+    """`conditional_entropy` of a column given a row, and each sample's pull on it by the delete-group jackknife.
 
-    Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 11. The prior is kept as all samples made it.
+    The prior is learned anew without each group. A bootstrap would repeat samples, which makes codes purer than they
+    are.
     """
-    posterior = _Rows(joint[None])
-    own = posterior.scores()[0, rows, columns]
-    return Told(float(posterior.entropy()[0]), own - own.mean())
+    dealt = dealt_groups(len(rows))
+    groups = int(dealt.max()) + 1
+    cells = torch.bincount((dealt * k + rows) * classes + columns, minlength=groups * k * classes)
+    parts = cells.reshape(groups, k, classes).double()
+    whole = parts.sum(0)
+    bits = conditional_entropy(torch.cat([whole[None], whole - parts]))
+    return Told(float(bits[0]), jackknife_influence(bits[1:], dealt))
 
 
 def mutual_information(joint: Joint) -> Float[Tensor, "..."]:
@@ -169,22 +175,19 @@ class _Rows:
     """The posterior of each row of several tables, over a grid of priors. Costs nothing for empty cells."""
 
     def __init__(self, tables: Float[Tensor, "t rows columns"]) -> None:
-        self.tables, b = tables, CONCENTRATIONS.to(tables.device)
+        b = CONCENTRATIONS.to(tables.device)
         self.total = tables.sum((1, 2))
         self.size = tables.sum(2)  # (t, rows)
         share = tables.sum(1) / self.total[:, None]  # (t, columns)
-        self.where = tables.nonzero(as_tuple=True)
-        table, row, column = self.where
-        n = tables[self.where]
+        table, row, column = where = tables.nonzero(as_tuple=True)
+        n = tables[where]
         # cells alike in count and prior share one evaluation: most hold few samples
         shares, which = share[table, column].unique(return_inverse=True)
         height = int(n.max()) + 1
-        kinds, self.kind = (which * height + n.long()).unique(return_inverse=True)
-        self.n = (kinds % height).double()
-        self.prior = b[:, None] * shares[kinds // height]  # (b, kinds)
-        evidence = ((self.prior + self.n).lgamma() - self.prior.lgamma())[:, self.kind]
-        self.own = (self.prior + self.n) * (self.prior + self.n + 1).digamma()
-        spent = (self.own - self.prior * (self.prior + 1).digamma())[:, self.kind]
+        kinds, kind = (which * height + n.long()).unique(return_inverse=True)
+        n, prior = (kinds % height).double(), b[:, None] * shares[kinds // height]  # (kinds,), (b, kinds)
+        evidence = ((prior + n).lgamma() - prior.lgamma())[:, kind]
+        spent = ((prior + n) * (prior + n + 1).digamma() - prior * (prior + 1).digamma())[:, kind]
         place = table * tables.shape[1] + row
         shape = (len(b), *self.size.shape)
         sizes = b[:, None, None] + self.size
@@ -192,13 +195,13 @@ class _Rows:
         means = b[:, None, None] * share
         base = (means * (means + 1).digamma()).sum(2)  # (b, t)
         self.spent = base[:, :, None] + _gathered(spent, place, shape)
-        self.sizes, self.place = sizes, place
+        self.sizes = sizes
         self.weight = self._learned()
 
     def _learned(self) -> Float[Tensor, "b t 1"]:
         """How concentrations are distributed over the rows in use, learned from them."""
         used = (self.size > 0).double()
-        weight = torch.full((len(CONCENTRATIONS), len(self.tables), 1), 1 / len(CONCENTRATIONS), dtype=torch.float64)
+        weight = torch.full((len(CONCENTRATIONS), len(self.total), 1), 1 / len(CONCENTRATIONS), dtype=torch.float64)
         weight = weight.to(self.likelihood.device)
         likelihood = (self.likelihood - self.likelihood.amax(0)).exp()
         for _ in range(ROUNDS):
@@ -212,28 +215,6 @@ class _Rows:
         own = (self.sizes + 1).digamma() - self.spent / self.sizes
         mean = (belief * own).sum(0) / belief.sum(0)
         return (self.size * mean).sum(1) / self.total / log(2)
-
-    def scores(self) -> Float[Tensor, "t rows columns"]:
-        """Pseudo-values of one sample in each cell: N H - (N - 1) H without it."""
-        flat = (len(CONCENTRATIONS), -1)
-        likelihood, sizes = self.likelihood.reshape(flat), self.sizes.reshape(flat)
-        spent, weight = self.spent.reshape(flat), self.weight.expand_as(self.likelihood).reshape(flat)
-        belief = (likelihood - likelihood.amax(0)).exp() * weight
-        own = (sizes + 1).digamma() - spent / sizes
-        mean = (belief * own).sum(0) / belief.sum(0)
-        # one less: Gamma(a) / Gamma(a - 1) = a - 1, in the cell and in the row
-        a = self.prior + self.n
-        fewer = likelihood[:, self.place] - (a - 1).log()[:, self.kind] + (sizes[:, self.place] - 1).log()
-        less = spent[:, self.place] + ((a - 1) * a.digamma() - self.own)[:, self.kind]
-        left = sizes[:, self.place] - 1
-        belief = (fewer - fewer.amax(0)).exp() * weight[:, self.place]
-        without = (belief * ((left + 1).digamma() - less / left)).sum(0) / belief.sum(0)
-        size = self.size.reshape(-1)[self.place]
-        # N H - (N - 1) H_without: all rows but this one cancel
-        change = (size * mean[self.place] - (size - 1) * without) / log(2)
-        found = torch.zeros_like(self.tables)
-        found[self.where] = change
-        return found
 
 
 def _gathered(values: Float[Tensor, "b cells"], place: Tensor, shape: tuple[int, ...]) -> Float[Tensor, "b t rows"]:

@@ -1,7 +1,7 @@
 """The telescope profile: every measure at every layer, with its interval and its nulls."""
 
 from collections.abc import Sequence
-from math import nan, sqrt
+from math import nan
 
 import torch
 from jaxtyping import Float
@@ -19,15 +19,16 @@ from layerscope.stats import (
     Band,
     Estimate,
     Z,
-    interval,
+    bootstrapped,
+    linear,
+    median,
     prediction_interval,
     quantile_bounds,
     resample,
     share_interval,
     weighted_mean,
-    weighted_median,
 )
-from layerscope.types import PerSample, Units, Vectors, Weights
+from layerscope.types import Units, Vectors, Weights
 
 DRAWS = 200
 PERMUTATIONS = 200
@@ -104,7 +105,8 @@ def profile(
                 for measure, estimate in own.items():
                     pooled = _pooled([found[-1][measure] for found in nulls if measure in found[-1]])
                     chance = _paired(trained, layers, index) if measure == "drift" else _chance(shuffled.get(measure))
-                    rows += _with_nulls(measure, estimate, place, pooled, chance)
+                    told = _beside_chance(estimate, chance) if measure == "label_information" else estimate
+                    rows += _with_nulls(measure, told, place, pooled, chance)
                 if codebook is not None:
                     rows += _rows(_codes(codebook, layer, weights), place._replace(condition="codebook"))
                 rows += _rows({m: floor[m] for m in own if m in floor}, place._replace(condition="reduction"))
@@ -149,8 +151,8 @@ def _estimated(coded: Coded, layers: Sequence[Layer], index: int, weights: Weigh
         found |= _stretched(coded, coded.stepped, layers[0], layer, weights)
     found |= _codes(coded, layer, weights)
     errors = (vectors - fitted.prototypes[best.unit]).norm(dim=1).double()
-    found["quantization_error"] = _linear(float(errors.mean()), errors - errors.mean(), weights)
-    found["explained_variance"] = _bootstrapped(
+    found["quantization_error"] = linear(float(errors.mean()), errors - errors.mean(), weights)
+    found["explained_variance"] = bootstrapped(
         topology.explained_variance(vectors, fitted, best.unit),
         topology.explained_variance_draws(vectors, fitted, best.unit, weights),
         len(vectors),
@@ -175,7 +177,7 @@ def _space(vectors: Vectors, coded: Coded, weights: Weights) -> Found:
     """How the activations lie in their own space."""
     labels, n = coded.labels, len(vectors)
     ratio = geometry.participation_ratio(vectors)
-    found = {"participation_ratio": _linear(ratio, geometry.participation_influence(vectors), weights)}
+    found = {"participation_ratio": linear(ratio, geometry.participation_influence(vectors), weights)}
     near = geometry.neighbours(vectors, labels, NEIGHBOURS)
     apart = geometry.distinct(vectors) if bool((near.distances[:, 0] == 0).any()) else None
     if apart is None:
@@ -185,9 +187,9 @@ def _space(vectors: Vectors, coded: Coded, weights: Weights) -> Found:
         found |= _dimensions(geometry.neighbours(vectors[apart], None, NEIGHBOURS), some)
     size = geometry.spread(vectors)
     if labels is not None and size > 0:
-        found["class_gap"] = _middle(near.gaps / size, weights)
+        found["class_gap"] = linear(*geometry.class_gap(near, vectors), weights)
         value = geometry.class_separation(vectors, labels)
-        found["class_separation"] = _bootstrapped(value, geometry.class_separation_draws(vectors, labels, weights), n)
+        found["class_separation"] = bootstrapped(value, geometry.class_separation_draws(vectors, labels, weights), n)
     return found
 
 
@@ -201,25 +203,25 @@ def _stretched(coded: Coded, stepped: Recording, first: Layer, layer: Layer, wei
         steps.append(fitted.scaled(stepped.vectors(one)) - here)
     if min(sizes) == 0:
         return {}
-    return {"local_stretch": _middle(geometry.stretches(*steps) * (sizes[0] / sizes[1]), weights)}
+    return {"local_stretch": median(geometry.stretches(*steps) * (sizes[0] / sizes[1]), weights)}
 
 
 def _dimensions(near: geometry.Neighbours, weights: Weights) -> Found:
-    found = {
-        "dimension_twonn": geometry.dimension_twonn(near),
-        "dimension_mle": geometry.dimension_mle(near),
-    }
-    return {
-        measure: _linear(one.value, one.influence, weights, error=geometry.dependent_error(one.influence, near))
-        for measure, one in found.items()
-    }
+    found = {}
+    for measure, one, reach in (
+        ("dimension_twonn", geometry.dimension_twonn(near), 2),
+        ("dimension_mle", geometry.dimension_mle(near), NEIGHBOURS),
+    ):
+        error = geometry.dependent_error(one.influence, near.indices[:, :reach])
+        found[measure] = linear(one.value, one.influence, weights, error=error)
+    return found
 
 
 def _codes(coded: Coded, layer: Layer, weights: Weights) -> Found:
     """What a layer's codes say."""
     units, k, labels = best_of(coded.codes, layer).unit, len(coded.atlas.grid), coded.labels
     use = information.code_entropy(units, k)
-    found = {"code_entropy": _linear(*use, weights), "code_perplexity": _exponential(use, weights)}
+    found = {"code_entropy": linear(*use, weights), "code_perplexity": _exponential(use, weights)}
     predictions = coded.recording.predictions
     if predictions is not None and bool((predictions != predictions[0]).any()):
         found["prediction_information"] = _told(units, predictions, k, weights)[1]
@@ -227,7 +229,7 @@ def _codes(coded: Coded, layer: Layer, weights: Weights) -> Found:
         return found
     n, joint = len(units), information.joint_counts(units, labels, k, int(labels.max()) + 1)
     left, found["label_information"] = _told(units, labels, k, weights)
-    found["class_entropy_given_code"] = _linear(*left, weights)
+    found["class_entropy_given_code"] = linear(*left, weights)
     commonest = joint.argmax(1)[units] == labels
     share, bounds = float(information.purity(joint)), share_interval(int(commonest.sum()), n)
     found["purity"] = Estimate(share, weighted_mean(commonest.float(), weights), bounds, n)
@@ -235,28 +237,27 @@ def _codes(coded: Coded, layer: Layer, weights: Weights) -> Found:
     bounds = share_interval(round(overlap * used), used)
     found["class_overlap"] = Estimate(overlap, torch.full((len(weights),), overlap), bounds, n)
     areas = topology.class_areas(joint)
-    found["class_area"] = _linear(float(areas.nanmean()), topology.area_influence(joint)[units, labels], weights)
+    found["class_area"] = linear(float(areas.nanmean()), topology.area_influence(joint)[units, labels], weights)
     return found
 
 
 def _told(units: Units, labels: Units, k: int, weights: Weights) -> tuple[information.Told, Estimate]:
     """H(label | code) and I(code; label) / H(label)."""
     classes = int(labels.max()) + 1
-    left = information.left_over(units, labels, information.joint_counts(units, labels, k, classes))
-    whole = information.code_entropy(labels, classes)
-    value = 1 - left.bits / whole.bits
-    return left, _linear(value, ((1 - value) * whole.influence - left.influence) / whole.bits, weights)
+    left = information.left_over(units, labels, k, classes)
+    whole = float(information.entropy(torch.bincount(labels).double()))
+    # H(label) is known so well that its own error does not count
+    return left, linear(1 - left.bits / whole, -left.influence / whole, weights)
 
 
 def _between(before: Units, after: Units, coded: Coded, weights: Weights) -> Found:
     """From the layer before: how codes divide, how they join, and how far samples step."""
     k = len(coded.atlas.grid)
-    table = information.joint_counts(before, after, k, k)
     steps = topology.drift(before, after, coded.atlas.grid)
     return {
-        "fan_out": _exponential(information.left_over(before, after, table), weights),
-        "fan_in": _exponential(information.left_over(after, before, table.T), weights),
-        "drift": _linear(float(steps.mean()), steps - steps.mean(), weights),
+        "fan_out": _exponential(information.left_over(before, after, k, k), weights),
+        "fan_in": _exponential(information.left_over(after, before, k, k), weights),
+        "drift": linear(float(steps.mean()), steps - steps.mean(), weights),
     }
 
 
@@ -279,7 +280,7 @@ def _scales(coded: Coded, layer: Layer, place: Place) -> list[Result]:
         near = geometry.neighbours(some, None, 2)
         one = geometry.dimension_twonn(near)
         if one.value == one.value:
-            half = Z * geometry.dependent_error(one.influence, near)
+            half = Z * geometry.dependent_error(one.influence, near.indices)
             bounds = (one.value - half, one.value + half)
             here = place._replace(condition=f"subsample:{step}")
             rows.append(finding("dimension_twonn", one.value, bounds, len(some), here))
@@ -292,33 +293,10 @@ def _floor(alone: Coded, reduction: str, weights: Weights) -> Found:
     return _estimated(alone, layers, 0, weights) if layers else {}
 
 
-def _linear(value: float, influence: PerSample, weights: Weights, *, error: float | None = None) -> Estimate:
-    """An estimate whose samples each pull it by `influence` / n: replicates and interval to first order.
-
-    `error` is its standard error where samples' pulls are not independent; by default they are.
-    """
-    n = len(influence)
-    independent = float(influence.double().std()) / sqrt(n) if n > 1 else 0.0
-    error = independent if error is None else error
-    scale = error / independent if independent > 0 else 1.0
-    replicates = value + scale * (weights.double() @ influence.double()) / n
-    return Estimate(value, replicates.float(), (value - Z * error, value + Z * error), n)
-
-
 def _exponential(told: information.Told, weights: Weights) -> Estimate:
     """2^bits; the interval is that of the bits, carried over."""
-    one = _linear(*told, weights)
+    one = linear(*told, weights)
     return Estimate(2**told.bits, torch.exp2(one.replicates), (2 ** one.bounds[0], 2 ** one.bounds[1]), one.n)
-
-
-def _middle(values: PerSample, weights: Weights) -> Estimate:
-    """The median."""
-    value = float(values.double().quantile(0.5, interpolation="lower"))
-    return _bootstrapped(value, weighted_median(values, weights), len(values))
-
-
-def _bootstrapped(value: float, replicates: Tensor, n: int) -> Estimate:
-    return Estimate(value, replicates.float(), interval(value, replicates.float()), n)
 
 
 def _pooled(estimated: Sequence[Estimate]) -> Band | None:
@@ -332,6 +310,13 @@ def _pooled(estimated: Sequence[Estimate]) -> Band | None:
 def _chance(values: Float[Tensor, " permutations"] | None) -> Band | None:
     """Mean and middle 95 % over permutations."""
     return None if values is None else Band(float(values.mean()), quantile_bounds(values))
+
+
+def _beside_chance(estimate: Estimate, chance: Band | None) -> Estimate:
+    """With 0 in its interval where permutations of the labels reach it: there the error is not that of a normal."""
+    if chance is None or estimate.value > chance.bounds[1]:
+        return estimate
+    return estimate._replace(bounds=(min(estimate.bounds[0], 0.0), estimate.bounds[1]))
 
 
 def _shuffled(coded: Coded, layer: Layer, *, permutations: int, seed: int) -> dict[str, Float[Tensor, " permutations"]]:

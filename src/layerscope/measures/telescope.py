@@ -1,10 +1,10 @@
 """The telescope in two figures: how far a network compresses below its input, and how far it expands from there.
 
-A profile v_0 (the input), v_1 ... v_L (the blocks, without the logits) has its minimum over the blocks at l*.
-Compression is v_0 - v_l*, expansion is v_L - v_l*: of the participation ratio and of the class gap in octaves (log2),
-of label information in shares of H(y). An untrained network has both, too: it has a minimum somewhere. So each is held
-against the same figure of every untrained draw, with its own minimum, and, for label information, of every permutation
-of the labels.
+A profile v_0 (the input, or the first layer where that is texts), v_1 ... v_L (the blocks, without the logits)
+has its minimum over the blocks at l*. Compression is v_0 - v_l*, expansion v_L - v_l*: of the participation ratio and
+of the class gap in octaves (log2), of label information in shares of H(y). An untrained network has both, too: it has a
+minimum somewhere. So each is held against the same figure of every untrained draw, with its own minimum, and, for label
+information, of every permutation of the labels.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ class Depth(NamedTuple):
     """A profile over depth, and what stands against it."""
 
     names: Sequence[str]
-    """Of the layers, in depth; the first is `input` and the last `logits` where they were recorded."""
+    """Of the layers, in depth; the first stands for the input; the last is `logits` where they were recorded."""
     own: Sequence[dict[str, Estimate]]
     """Each layer's measures."""
     untrained: Sequence[Sequence[dict[str, Estimate]]]
@@ -69,10 +69,9 @@ def telescope(depth: Depth, reduction: str) -> list[Result]:
     contains 0 unless p < 0.05; `shuffled`, the mean and the middle 95 % over permutations of the labels. Rows
     `compression_p` and `expansion_p` of conditions `untrained` (Student's t for a further draw, two-sided; at least two
     draws) and `shuffled` (the share of permutations that reach the figure, the network itself counted in) hold the
-    p-values. Nothing comes without an input row and two blocks.
+    p-values. Where the input was not recorded (texts, tokens) the first layer stands for it. Nothing comes with fewer
+    than two blocks.
     """
-    if depth.names[0] != "input":
-        return []
     last = len(depth.names) - (depth.names[-1] == "logits")
     if last < 3:
         return []

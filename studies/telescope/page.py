@@ -1,0 +1,303 @@
+"""docs/study.md and its figures, from results.parquet alone: every sentence is made of its numbers.
+
+python studies/telescope/page.py
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from layerscope.summary import attack_pairs, layer_of_departure
+
+HERE = Path(__file__).parent
+DOCS = Path(__file__).parents[2] / "docs"
+ALPHA = 0.05
+REDUCTIONS = ("mean", "sketch:512")
+COLOURS = {
+    "residual": "#4477aa", "vgg": "#ee6677", "dense": "#228833", "transformer": "#ccbb44", "perceptron": "#66ccee",
+    "EfficientNet-Lite0": "#aa3377", "MiniLM": "#555555",
+}  # fmt: skip
+PANELS = (
+    ("participation_ratio", "participation ratio"),
+    ("label_information", "I(code; label) / H(label)"),
+    ("class_gap", "gap to another class, spreads"),
+    ("dimension_twonn", "intrinsic dimension, TwoNN"),
+)
+
+
+def write_page(results: pd.DataFrame) -> None:
+    """The page and its figures."""
+    draw(results)
+    (DOCS / "study.md").write_text("\n".join(lines(results)) + "\n")
+
+
+def lines(results: pd.DataFrame) -> Iterator[str]:
+    """The page, line by line."""
+    names = list(results["network"].unique())
+    count = len(names)
+    yield f"""# The telescope study
+
+{count} networks, the claims of Lee & Vijayan (arXiv:2205.10952), and what is left of each beside its nulls. Made by
+`python studies/telescope/study.py`; every number and every count on this page is read from
+`studies/telescope/results.parquet` by `studies/telescope/page.py`. How each figure is measured, and how it can mislead,
+is in [telescope.md](telescope.md).
+
+Five architectures were trained on Fashion-MNIST by the study itself, with three seeds each and no tuning, two of them
+also adversarially (PGD at 8/255). EfficientNet-Lite0 has its ImageNet weights and a linear head for the same images;
+MiniLM has its own weights and a linear head that tells spam from ham. Each is measured on samples that neither the
+network nor its maps were fitted on, beside five untrained draws of its architecture. p is that of one more untrained
+draw (Student's t, two-sided), corrected for the number of networks by Holm's method within each row of a claim.
+
+## The networks
+
+| network | samples | accuracy | under PGD 8/255 |
+|---|---|---|---|"""
+    for name in names:
+        own = results[results["network"] == name]
+        clean = own[own["measure"] == "accuracy"]
+        attacked = own[(own["measure"] == "robust_accuracy") & own["condition"].str.startswith("pgd")]
+        robust = f"{attacked['value'].iloc[0]:.1%}" if len(attacked) else "not attacked"
+        yield f"| {name} | {clean['n'].iloc[0]:,} | {clean['value'].iloc[0]:.1%} | {robust} |"
+    yield from _predictions(results, names)
+    yield from _figures(
+        results, names, "compression", "octaves of participation_ratio",
+        "Shallow layers compress",
+        "How far the participation ratio of the lowest block lies below the input's, in octaves.",
+    )  # fmt: skip
+    yield from _figures(
+        results, names, "expansion", "label_information",
+        "Deep layers make codes diverse",
+        "How far label information rises from its lowest block to the last, in shares of H(label).",
+    )  # fmt: skip
+    yield from _figures(
+        results, names, "expansion", "octaves of participation_ratio",
+        "Deep layers widen the space",
+        "How far the participation ratio rises from its lowest block to the last, in octaves.",
+    )  # fmt: skip
+    yield from _figures(
+        results, names, "expansion", "octaves of class_gap",
+        "Deep layers part the classes",
+        "How far the gap to another class rises from its lowest block to the last, in octaves.",
+    )  # fmt: skip
+    yield from _hunchback(results, names)
+    yield from _departure(results, names)
+    yield """
+## The profiles
+
+![Four measures over depth for every network, under mean and under sketch](images/study.png)
+
+Depth is relative: 0 is the input, 1 the last block. Solid lines are trained networks, dashed ones the means of their
+untrained draws; a colour is an architecture."""
+
+
+def _predictions(results: pd.DataFrame, names: list[str]) -> Iterator[str]:
+    yield """
+## Codes go along with predictions
+
+What a code of the last block tells of the network's own answer, I(code; answer) / H(answer), and of the label.
+
+| network | under | answer | label | answer, untrained |
+|---|---|---|---|---|"""
+    shares = []
+    for name in names:
+        for reduction in REDUCTIONS:
+            told = _last(results, name, "prediction_information", reduction)
+            label = _last(results, name, "label_information", reduction)
+            shares.append((told["value"], told["value"] > label["high"]))
+            yield (
+                f"| {name} | {reduction} | {_with_interval(told)} | {_with_interval(label)} | "
+                f"{told['null_untrained']:.2f} |"
+            )
+    least, beyond = min(value for value, _ in shares), sum(more for _, more in shares)
+    yield f"""
+The last block's codes tell at least {least:.2f} of the answer in every network. In {beyond} of {len(shares)} rows they
+tell clearly more of the answer than of the label (above the label's 95 % interval). The untrained column is what codes
+of an untrained network tell of that network's own answer: high there, too, where answers follow from the last block."""
+
+
+def _figures(
+    results: pd.DataFrame, names: list[str], figure: str, unit: str, title: str, meaning: str
+) -> Iterator[str]:
+    yield f"""
+## {title}
+
+{meaning}
+
+| network | under | value | untrained | beyond untrained | p | p, Holm |
+|---|---|---|---|---|---|---|"""
+    sentences = []
+    for reduction in REDUCTIONS:
+        rows = []
+        for name in names:
+            own = results[
+                (results["network"] == name) & (results["reduction"] == reduction) & (results["unit"] == unit)
+            ]
+            if own.empty:
+                continue
+            value = own[(own["measure"] == figure) & (own["condition"] == "clean")].iloc[0]
+            beyond = own[(own["measure"] == figure) & (own["condition"] == "beyond untrained")].iloc[0]
+            p = own[(own["measure"] == f"{figure}_p") & (own["condition"] == "untrained")]["value"].iloc[0]
+            rows.append((name, value, beyond, p))
+        corrected = holm([p for *_, p in rows])
+        for (name, value, beyond, p), both in zip(rows, corrected, strict=True):
+            yield (
+                f"| {name} | {reduction} | {_with_interval(value)} | {value['null_untrained']:+.2f} | "
+                f"{_with_interval(beyond)} | {p:.2g} | {both:.2g} |"
+            )
+        there = sum(value["low"] > 0 for _, value, _, _ in rows)
+        untrained = sum(value["null_untrained"] > 0 for _, value, _, _ in rows)
+        more = sum(
+            both < ALPHA and value["value"] > value["null_untrained"]
+            for (_, value, _, _), both in zip(rows, corrected, strict=True)
+        )
+        less = sum(
+            both < ALPHA and value["value"] < value["null_untrained"]
+            for (_, value, _, _), both in zip(rows, corrected, strict=True)
+        )
+        effect = np.median([beyond["value"] for _, _, beyond, _ in rows])
+        sentences.append(
+            f"Under {reduction} it is there (95 % interval above 0) in {there} of {len(rows)} networks, and in the mean "
+            f"of the untrained draws of {untrained}; beyond untrained in {more}, short of untrained in {less} (Holm). "
+            f"The median over networks of what is beyond untrained is {effect:+.2f}."
+        )
+    yield ""
+    yield from sentences
+
+
+def _hunchback(results: pd.DataFrame, names: list[str]) -> Iterator[str]:
+    yield """
+## Intrinsic dimension rises, then falls
+
+Ansuini et al. (arXiv:1905.12784) saw that in trained networks, not in untrained ones. By TwoNN: *rises* where the
+highest block lies above the input, *falls* where the last block lies below the highest, each with disjoint 95 %
+intervals (prediction intervals of a further draw, for the untrained).
+
+| network | under | input | highest block | last block | trained | untrained |
+|---|---|---|---|---|---|---|"""
+    seen = {reduction: [0, 0, 0] for reduction in REDUCTIONS}
+    for name in names:
+        for reduction in REDUCTIONS:
+            found = [_shape(_depth(results, name, "dimension_twonn", reduction, c)) for c in ("clean", "untrained")]
+            (start, top, last, told), (*_, other) = found
+            seen[reduction][0] += told == "rises, falls"
+            seen[reduction][1] += other == "rises, falls"
+            seen[reduction][2] += 1
+            yield f"| {name} | {reduction} | {start:.1f} | {top:.1f} | {last:.1f} | {told} | {other} |"
+    yield ""
+    for reduction, (own, null, count) in seen.items():
+        yield (
+            f"Under {reduction} it rises and falls in {own} of {count} trained networks and in the untrained draws of "
+            f"{null}."
+        )
+
+
+def _shape(rows: pd.DataFrame) -> tuple[float, float, float, str]:
+    """Values at the input, the highest block and the last, and what the profile does."""
+    start, blocks = rows.iloc[0], rows.iloc[1:]
+    top, last = blocks.iloc[int(blocks["value"].argmax())], blocks.iloc[-1]
+    told = [
+        word for word, is_so in (("rises", top["low"] > start["high"]), ("falls", last["high"] < top["low"])) if is_so
+    ]
+    return start["value"], top["value"], last["value"], ", ".join(told) or "neither"
+
+
+def _departure(results: pd.DataFrame, names: list[str]) -> Iterator[str]:
+    yield """
+## Where an attack parts from noise of its size
+
+PGD at 8/255 against random signs of the same size: the first layer from which on the attack flips at least 0.1 more
+codes, with disjoint intervals, and the codes flipped at the last block.
+
+| network | training | under | parts at | depth | flips, attack | flips, noise |
+|---|---|---|---|---|---|---|"""
+    depths: dict[tuple[str, str], list[float]] = {}
+    for name in names:
+        own = results[results["network"] == name]
+        pairs = attack_pairs(own)
+        for reduction in REDUCTIONS if pairs else ():
+            attack, control = pairs[0]
+            layer = layer_of_departure(own, reduction, attack, control)
+            rows = own[(own["measure"] == "flip_rate") & (own["reduction"] == reduction) & (own["layer"] != "logits")]
+            attacked, noisy = (rows[rows["condition"] == one].sort_values("layer_index") for one in (attack, control))
+            order = list(attacked["layer"])
+            depth = order.index(layer) / (len(order) - 1) if layer in order else np.nan
+            training = str(own["training"].iloc[0])
+            depths.setdefault((training, reduction), []).append(depth)
+            yield (
+                f"| {name} | {training} | {reduction} | {layer or 'nowhere'} | "
+                f"{'' if np.isnan(depth) else f'{depth:.2f}'} | {attacked['value'].iloc[-1]:.2f} | "
+                f"{noisy['value'].iloc[-1]:.2f} |"
+            )
+    yield ""
+    for (training, reduction), found in depths.items():
+        parted = [depth for depth in found if not np.isnan(depth)]
+        where = f", at a median relative depth of {np.median(parted):.2f}" if parted else ""
+        yield (
+            f"Under {reduction} the attack parts from noise before the logits in {len(parted)} of {len(found)} networks "
+            f"of {training} training{where}."
+        )
+
+
+def draw(results: pd.DataFrame) -> None:
+    """Four measures over relative depth, a column per reduction."""
+    figure = Figure(figsize=(9.5, 11), layout="constrained")
+    axes = figure.subplots(len(PANELS), len(REDUCTIONS), sharex=True)
+    for row, (measure, title) in enumerate(PANELS):
+        for column, reduction in enumerate(REDUCTIONS):
+            one = axes[row, column]
+            for name in results["network"].unique():
+                kind = results.loc[results["network"] == name, "kind"].iloc[0]
+                for condition, style, alpha in (("untrained", "--", 0.35), ("clean", "-", 0.9)):
+                    rows = _depth(results, name, measure, reduction, condition)
+                    if len(rows) < 2:
+                        continue
+                    robust = name.endswith("robust") and condition == "clean"
+                    one.plot(
+                        np.linspace(0, 1, len(rows)), rows["value"], style, color=COLOURS[kind], alpha=alpha,
+                        linewidth=2.4 if robust else 1, label=kind if condition == "clean" else None,
+                    )  # fmt: skip
+            one.set_title(f"{title}, under {reduction}", fontsize=9, loc="left")
+            if measure == "participation_ratio":
+                one.set_yscale("log")
+            one.spines[["top", "right"]].set_visible(False)
+    for one in axes[-1]:
+        one.set_xlabel("relative depth (thick: adversarially trained)")
+    handles = {line.get_label(): line for line in axes[0, 0].get_lines() if not line.get_label().startswith("_")}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), frameon=False)
+    figure.savefig(DOCS / "images" / "study.png", dpi=110)
+
+
+def holm(values: list[float]) -> list[float]:
+    """p-values corrected for their number (Holm 1979, Scand. J. Statistics 6)."""
+    order = np.argsort(values)
+    scaled = np.maximum.accumulate([(len(values) - rank) * values[place] for rank, place in enumerate(order)])
+    found = np.empty(len(values))
+    found[order] = np.minimum(scaled, 1)
+    return found.tolist()
+
+
+def _depth(results: pd.DataFrame, name: str, measure: str, reduction: str, condition: str) -> pd.DataFrame:
+    """The rows of the input and the blocks, in depth."""
+    rows = results[
+        (results["network"] == name)
+        & (results["measure"] == measure)
+        & (results["reduction"] == reduction)
+        & (results["condition"] == condition)
+        & (results["layer"] != "logits")
+    ]
+    return rows.sort_values("layer_index")
+
+
+def _last(results: pd.DataFrame, name: str, measure: str, reduction: str) -> pd.Series:
+    return _depth(results, name, measure, reduction, "clean").iloc[-1]
+
+
+def _with_interval(row: pd.Series) -> str:
+    return f"{row['value']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
+
+
+if __name__ == "__main__":
+    write_page(pd.read_parquet(HERE / "results.parquet"))
