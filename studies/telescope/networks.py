@@ -88,11 +88,11 @@ class Dense(nn.Module):
 
 
 class Places(nn.Module):
-    """What is added to each of 49 tokens, learned."""
+    """What is added to each of 16 tokens, learned."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(49, 64))
+        self.weight = nn.Parameter(torch.empty(16, 64))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -100,16 +100,16 @@ class Places(nn.Module):
         nn.init.normal_(self.weight, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, 49, 64) to the same."""
+        """(n, 16, 64) to the same."""
         return x + self.weight
 
 
 class Transformer(nn.Module):
-    """A vision transformer (Dosovitskiy et al. 2021): 49 patches of 4 x 4 pixels, six blocks 64 wide, their mean."""
+    """A vision transformer (Dosovitskiy et al. 2021): 16 patches of 7 x 7 pixels, six blocks 64 wide, their mean."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(1, 64, 4, 4)
+        self.stem = nn.Conv2d(1, 64, 7, 7)
         self.places = Places()
         self.blocks = nn.Sequential(
             *(nn.TransformerEncoderLayer(64, 4, 128, 0.0, "gelu", batch_first=True, norm_first=True) for _ in range(6))

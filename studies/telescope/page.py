@@ -159,9 +159,9 @@ def _figures(
         )
         effect = np.median([beyond["value"] for _, _, beyond, _ in rows])
         sentences.append(
-            f"Under {reduction} it is there (95 % interval above 0) in {there} of {len(rows)} networks, and in the mean "
-            f"of the untrained draws of {untrained}; beyond untrained in {more}, short of untrained in {less} (Holm). "
-            f"The median over networks of what is beyond untrained is {effect:+.2f}."
+            f"Under {reduction} it is there (95 % interval above 0) in {there} of {len(rows)} networks, and in the "
+            f"mean of the untrained draws of {untrained}; beyond untrained in {more}, short of untrained in {less} "
+            f"(Holm). The median over networks of what is beyond untrained is {effect:+.2f}."
         )
     yield ""
     yield from sentences
@@ -236,8 +236,8 @@ codes, with disjoint intervals, and the codes flipped at the last block.
         parted = [depth for depth in found if not np.isnan(depth)]
         where = f", at a median relative depth of {np.median(parted):.2f}" if parted else ""
         yield (
-            f"Under {reduction} the attack parts from noise before the logits in {len(parted)} of {len(found)} networks "
-            f"of {training} training{where}."
+            f"Under {reduction} the attack parts from noise before the logits in {len(parted)} of {len(found)} "
+            f"networks of {training} training{where}."
         )
 
 

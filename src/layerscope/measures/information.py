@@ -9,6 +9,7 @@ there the codes are taken together, and how concentrated labels within a code ar
 Tables have any number of leading dimensions, so that permutations are computed in one go.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from math import log
 from typing import NamedTuple
@@ -180,44 +181,42 @@ class _Rows:
         self.size = tables.sum(2)  # (t, rows)
         share = tables.sum(1) / self.total[:, None]  # (t, columns)
         table, row, column = where = tables.nonzero(as_tuple=True)
-        n = tables[where]
         # cells alike in count and prior share one evaluation: most hold few samples
         shares, which = share[table, column].unique(return_inverse=True)
-        height = int(n.max()) + 1
-        kinds, kind = (which * height + n.long()).unique(return_inverse=True)
-        n, prior = (kinds % height).double(), b[:, None] * shares[kinds // height]  # (kinds,), (b, kinds)
-        evidence = ((prior + n).lgamma() - prior.lgamma())[:, kind]
-        spent = ((prior + n) * (prior + n + 1).digamma() - prior * (prior + 1).digamma())[:, kind]
-        place = table * tables.shape[1] + row
-        shape = (len(b), *self.size.shape)
-        sizes = b[:, None, None] + self.size
-        self.likelihood = b.lgamma()[:, None, None] - sizes.lgamma() + _gathered(evidence, place, shape)
-        means = b[:, None, None] * share
-        base = (means * (means + 1).digamma()).sum(2)  # (b, t)
-        self.spent = base[:, :, None] + _gathered(spent, place, shape)
-        self.sizes = sizes
+        counts = tables[where].long()
+        height = int(counts.max()) + 1
+        kinds, kind = (which * height + counts).unique(return_inverse=True)
+        n, prior = (kinds % height).double()[:, None], shares[kinds // height][:, None] * b  # (kinds, 1), (kinds, b)
+        evidence = (prior + n).lgamma() - prior.lgamma()
+        spent = (prior + n) * (prior + n + 1).digamma() - prior * (prior + 1).digamma()
+        cells = torch.bincount(table * tables.shape[1] + row, minlength=self.size.numel())
+        ends = torch.cat([cells.new_zeros(1), cells.cumsum(0)])
+        size = (self.size.numel(), len(kinds))
+        ones = torch.ones_like(kind, dtype=torch.float64)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that compressed rows are young
+            of_row = torch.sparse_csr_tensor(ends, kind, ones, size, check_invariants=True)
+        gathered = (of_row @ torch.cat([evidence, spent], 1)).reshape(*self.size.shape, 2 * len(b))
+        evidence, spent = gathered.split(len(b), 2)  # (t, rows, b)
+        self.sizes = self.size[..., None] + b
+        likelihood = b.lgamma() - self.sizes.lgamma() + evidence
+        self.likelihood = (likelihood - likelihood.amax(2, keepdim=True)).exp()
+        means = share[..., None] * b
+        self.spent = (means * (means + 1).digamma()).sum(1)[:, None] + spent
         self.weight = self._learned()
 
-    def _learned(self) -> Float[Tensor, "b t 1"]:
+    def _learned(self) -> Float[Tensor, "t b 1"]:
         """How concentrations are distributed over the rows in use, learned from them."""
-        used = (self.size > 0).double()
-        weight = torch.full((len(CONCENTRATIONS), len(self.total), 1), 1 / len(CONCENTRATIONS), dtype=torch.float64)
-        weight = weight.to(self.likelihood.device)
-        likelihood = (self.likelihood - self.likelihood.amax(0)).exp()
+        used = (self.size > 0).double()[..., None]
+        share = used / used.sum(1, keepdim=True)
+        count = len(CONCENTRATIONS)
+        weight = torch.full((len(self.total), count, 1), 1 / count, dtype=torch.float64, device=used.device)
         for _ in range(ROUNDS):
-            belief = likelihood * weight
-            weight = (belief / belief.sum(0) * used).sum(2, keepdim=True) / used.sum(1)[:, None]
+            weight = weight * (self.likelihood.mT @ (share / (self.likelihood @ weight)))
         return weight
 
     def entropy(self) -> Float[Tensor, " t"]:
         """H(column | row) of each table, in bits."""
-        belief = (self.likelihood - self.likelihood.amax(0)).exp() * self.weight
         own = (self.sizes + 1).digamma() - self.spent / self.sizes
-        mean = (belief * own).sum(0) / belief.sum(0)
-        return (self.size * mean).sum(1) / self.total / log(2)
-
-
-def _gathered(values: Float[Tensor, "b cells"], place: Tensor, shape: tuple[int, ...]) -> Float[Tensor, "b t rows"]:
-    """Each row's sum over its cells."""
-    empty = values.new_zeros(len(values), shape[1] * shape[2])
-    return empty.index_add_(1, place, values).reshape(shape)
+        mean = ((self.likelihood * own) @ self.weight) / (self.likelihood @ self.weight)
+        return (self.size[..., None] * mean).sum((1, 2)) / self.total / log(2)
