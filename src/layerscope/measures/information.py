@@ -189,13 +189,13 @@ class _Rows:
         n, prior = (kinds % height).double()[:, None], shares[kinds // height][:, None] * b  # (kinds, 1), (kinds, b)
         evidence = (prior + n).lgamma() - prior.lgamma()
         spent = (prior + n) * (prior + n + 1).digamma() - prior * (prior + 1).digamma()
-        cells = torch.bincount(table * tables.shape[1] + row, minlength=self.size.numel())
-        ends = torch.cat([cells.new_zeros(1), cells.cumsum(0)])
-        size = (self.size.numel(), len(kinds))
-        ones = torch.ones_like(kind, dtype=torch.float64)
+        # how many cells of each kind a row has
+        places = torch.stack([table * tables.shape[1] + row, kind])
+        ones, size = torch.ones_like(kind, dtype=torch.float64), (self.size.numel(), len(kinds))
+        of_row = torch.sparse_coo_tensor(places, ones, size, check_invariants=True).coalesce()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that compressed rows are young
-            of_row = torch.sparse_csr_tensor(ends, kind, ones, size, check_invariants=True)
+            warnings.simplefilter("ignore", UserWarning)  # that compressed rows are young: they are the faster
+            of_row = of_row.to_sparse_csr()
         gathered = (of_row @ torch.cat([evidence, spent], 1)).reshape(*self.size.shape, 2 * len(b))
         evidence, spent = gathered.split(len(b), 2)  # (t, rows, b)
         self.sizes = self.size[..., None] + b
