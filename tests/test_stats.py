@@ -10,10 +10,16 @@ from references.information import entropy
 from references.stats import centred_interval, lower_median, repeated
 from scipy import stats as scipy_stats
 
-from layerscope.measures.geometry import participation_ratio, participation_ratio_draws
-from layerscope.measures.information import joint_counts, label_information
+from layerscope.measures.geometry import participation_influence, participation_ratio
+from layerscope.measures.information import left_over
 from layerscope.stats import (
+    Z,
+    bootstrapped,
+    dealt_groups,
     interval,
+    jackknife_influence,
+    linear,
+    median,
     prediction_interval,
     quantile_bounds,
     resample,
@@ -100,36 +106,31 @@ def test_intervals_of_a_mean_hold_it_95_times_in_100():
 def test_intervals_of_a_participation_ratio_hold_it_95_times_in_100():
     deviations = torch.tensor([3.0, 2.0, 2.0, 1.0, 1.0, 1.0, 0.5, 0.5])
     truth = float(deviations.square().sum() ** 2 / deviations.pow(4).sum())
-    weights = resample(300, 300, seed=1)
-    drawn = gaussian(SETS, 300, 8, seed=2) * deviations
-    bounds = [interval(participation_ratio(rows), participation_ratio_draws(rows, weights)) for rows in drawn]
+    weights = resample(300, 2, seed=1)
+    drawn = gaussian(150, 300, 8, seed=2) * deviations
+    bounds = [linear(participation_ratio(rows), participation_influence(rows), weights).bounds for rows in drawn]
     assert 0.9 <= held(truth, bounds) <= 0.99
 
 
-def test_intervals_of_label_information_hold_it_95_times_in_100():
+def test_intervals_of_what_codes_leave_open_of_the_label_hold_it_95_times_in_100():
     generator = torch.Generator().manual_seed(2)
     joint = torch.rand(6, 3, generator=generator).pow(3).double()
     p = (joint / joint.sum()).numpy()
-    information = scipy_stats.entropy(p.sum(0)) + scipy_stats.entropy(p.sum(1)) - scipy_stats.entropy(p.ravel())
-    weights = resample(400, 500, seed=1)
-    cells = torch.multinomial(joint.flatten(), SETS * 400, replacement=True, generator=generator).reshape(SETS, 400)
-    bounds = []
-    for cell in cells:
-        value = label_information(joint_counts(cell // 3, cell % 3, 6, 3))
-        replicates = label_information(joint_counts(cell // 3, cell % 3, 6, 3, weights))
-        bounds.append(interval(float(value), replicates.float()))
-    assert 0.9 <= held(information / scipy_stats.entropy(p.sum(0)), bounds) <= 0.99
+    cells = torch.multinomial(joint.flatten(), 120 * 400, replacement=True, generator=generator).reshape(120, 400)
+    unsaid = scipy_stats.entropy(p.ravel(), base=2) - scipy_stats.entropy(p.sum(1), base=2)
+    bounds = [linear(*left_over(cell // 3, cell % 3, 6, 3), torch.ones(1, 400)).bounds for cell in cells]
+    assert 0.9 <= held(unsaid, bounds) <= 0.99
 
 
 @pytest.mark.parametrize("seed", seeds)
 def test_bias_of_the_replicates_does_not_move_the_interval(seed):
     """Every bootstrap draw of an entropy is too low; the interval stands around the estimate all the same."""
     codes = torch.randint(60, (200,), generator=torch.Generator().manual_seed(seed))
-    joint = joint_counts(codes, codes * 0, 60, 1, resample(200, 200, seed=0))
-    replicates = -torch.special.xlogy(joint / 200, joint / 200).sum((1, 2)) / np.log(2)
+    drawn = [repeated(codes.tolist(), counts) for counts in resample(200, 200, seed=0)]
+    replicates = torch.tensor([float(scipy_stats.entropy(np.bincount(draw), base=2)) for draw in drawn])
     value = entropy(codes.tolist())
     assert float(replicates.max()) < value
-    low, high = interval(value, replicates.float())
+    low, high = interval(value, replicates)
     assert low < value < high
 
 
@@ -155,3 +156,92 @@ def test_replicates_that_hold_infinity_give_their_own_middle_with_the_estimate_i
     assert low == 0.5
     assert high == float("inf")
     assert interval(1.5, torch.cat([torch.linspace(1, 2, 199), torch.tensor([torch.inf])]))[1] < 2
+
+
+@pytest.mark.parametrize("n", [1, 7, 20, 59, 300])
+def test_samples_are_dealt_evenly_to_at_most_20_groups_and_always_alike(n):
+    dealt = dealt_groups(n)
+    sizes = torch.bincount(dealt)
+    assert len(dealt) == n
+    assert len(sizes) == min(n, 20)
+    assert int(sizes.max() - sizes.min()) <= 1
+    assert torch.equal(dealt, dealt_groups(n))
+
+
+def test_samples_are_not_dealt_in_their_order():
+    assert not torch.equal(dealt_groups(60), torch.arange(60) % 20)
+
+
+@few
+@given(st.integers(0, 10**6), st.integers(1, 12))
+def test_pulls_have_the_variance_of_the_delete_group_jackknife(seed, size):
+    without, n = gaussian(20, seed=seed), 20 * size
+    pulls = jackknife_influence(without, dealt_groups(n))
+    spread = without.double().numpy()
+    assert float(pulls.mean()) == pytest.approx(0, abs=1e-9)
+    assert float(pulls.square().sum()) / n**2 == pytest.approx(19 / 20 * ((spread - spread.mean()) ** 2).sum())
+
+
+@pytest.mark.parametrize("n", [200, 207])
+def test_the_jackknifes_standard_error_of_a_mean_is_that_of_the_textbook(n):
+    dealt, found = dealt_groups(n), []
+    for values in gaussian(200, n, seed=3).double():
+        without = torch.stack([values[dealt != group].mean() for group in range(20)])
+        pulls = jackknife_influence(without, dealt)
+        found.append(float(pulls.square().sum()) / n**2)
+        assert float(pulls @ (values - values.mean())) > 0
+    assert np.mean(found) ** 0.5 == pytest.approx(1 / n**0.5, rel=0.05)
+
+
+@few
+@given(st.integers(0, 10**6), st.floats(-20, 20))
+def test_a_linear_estimate_of_a_mean_is_the_textbooks_and_its_bootstrap(seed, value):
+    drawn, weights = 3 * gaussian(90, seed=seed), resample(90, 4000, seed=1)
+    found = linear(value, drawn - drawn.mean(), weights)
+    error = scipy_stats.sem(drawn.double().numpy())
+    assert found.value == value
+    assert found.n == 90
+    assert found.bounds == pytest.approx(scipy_stats.norm.interval(0.95, value, error), rel=1e-5, abs=1e-6)
+    shifted = weighted_mean(drawn, weights) - drawn.mean() + value
+    np.testing.assert_allclose(found.replicates, shifted, atol=1e-4)
+    assert float(found.replicates.mean()) == pytest.approx(value, abs=5 * error / 4000**0.5)
+    assert float(found.replicates.std()) == pytest.approx(error, rel=0.06)
+
+
+def test_a_known_error_scales_interval_and_replicates():
+    pulls, weights = gaussian(50).sub(gaussian(50).mean()), resample(50, 300, seed=0)
+    alone = linear(2.0, pulls, weights)
+    known = linear(2.0, pulls, weights, error=0.7)
+    assert known.bounds == pytest.approx((2 - 0.7 * Z, 2 + 0.7 * Z))
+    scale = 0.7 / scipy_stats.sem(pulls.double().numpy())
+    np.testing.assert_allclose(known.replicates - 2, scale * (alone.replicates - 2), atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 6])
+def test_an_estimate_that_no_sample_pulls_has_no_width(n):
+    found = linear(4.0, torch.zeros(n), resample(n, 10, seed=0))
+    assert found.bounds == (4.0, 4.0)
+    assert found.replicates.tolist() == [4.0] * 10
+
+
+def test_a_median_comes_with_the_interval_of_the_medians_drawn():
+    values, weights = gaussian(60).exp(), resample(60, 200, seed=0)
+    found = median(values, weights)
+    drawn = [lower_median(repeated(values.tolist(), counts)) for counts in weights]
+    assert found.value == pytest.approx(lower_median(values.tolist()))
+    np.testing.assert_allclose(found.replicates, drawn, rtol=1e-6)
+    assert found.bounds == pytest.approx(centred_interval(found.value, drawn), rel=1e-5)
+    assert found.n == 60
+
+
+def test_a_median_of_mostly_infinite_values_is_infinite():
+    found = median(torch.tensor([1.0, torch.inf, torch.inf]), torch.ones(4, 3))
+    assert found.value == torch.inf
+    assert found.bounds[1] == torch.inf
+
+
+def test_a_bootstrapped_estimate_has_the_interval_of_its_replicates():
+    replicates = gaussian(300).double() + 9
+    found = bootstrapped(1.0, replicates, 42)
+    assert found.bounds == pytest.approx(centred_interval(1.0, replicates), abs=1e-5)
+    assert (found.value, found.n) == (1.0, 42)

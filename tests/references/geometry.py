@@ -1,4 +1,4 @@
-"""Participation ratio and gaps, by eigenvalues and by loops over samples."""
+"""Participation ratio, neighbours, gaps and class scatter, by eigenvalues and by loops over samples."""
 
 from itertools import permutations
 from math import inf, sqrt
@@ -48,3 +48,36 @@ def gaps(vectors, labels):
                 nearest = min(nearest, sqrt(sum((a - b) ** 2 for a, b in zip(row, other, strict=True))))
         found.append(nearest)
     return found
+
+
+def others(vectors, labels):
+    """For each row, its distance to every row of another class and which that is, nearest first."""
+    found = []
+    for one, own in enumerate(labels):
+        apart = [
+            (sqrt(sum((a - b) ** 2 for a, b in zip(vectors[one], vectors[other], strict=True))), other)
+            for other, label in enumerate(labels)
+            if label != own
+        ]
+        found.append(sorted(apart))
+    return found
+
+
+def class_gap(vectors, labels):
+    """The lower median of gaps, over the root mean squared distance from the mean."""
+    rows = np.asarray(vectors, dtype=float)
+    spread = sqrt(sum(float((row - rows.mean(0)) @ (row - rows.mean(0))) for row in rows) / len(rows))
+    return sorted(gaps(rows.tolist(), list(labels)))[(len(rows) - 1) // 2] / spread
+
+
+def class_separation(vectors, labels):
+    """One-way analysis of variance, all directions together: (SSB - (C - 1) MSW) / N over MSW."""
+    rows, labels = np.asarray(vectors, dtype=float), list(labels)
+    between = within = 0.0
+    for label in set(labels):
+        own = np.array([row for row, other in zip(rows, labels, strict=True) if other == label])
+        between += len(own) * float(((own.mean(0) - rows.mean(0)) ** 2).sum())
+        within += float(((own - own.mean(0)) ** 2).sum())
+    freedom = len(set(labels)) - 1
+    mean_within = within / (len(rows) - freedom - 1)
+    return (between - freedom * mean_within) / len(rows) / mean_within

@@ -83,7 +83,7 @@ class Neighbours(NamedTuple):
     """What stands nearest to each sample, from one pass over all pairs."""
 
     distances: Float[Tensor, "n k"]
-    """To the k nearest other samples, nearest first; infinite where there are fewer."""
+    """To the k nearest other samples, nearest first; to all of them where there are fewer."""
     indices: Int[Tensor, "n k"]
     """Which those are."""
     across: Float[Tensor, "n few"]
@@ -103,7 +103,7 @@ def neighbours(vectors: Vectors, labels: Labels | None, k: int) -> Neighbours:
     Which samples are near is told by products, whose rounding would drown a small distance; the distances themselves
     are taken directly.
     """
-    count, few = len(vectors), min(k, max(len(vectors) - 1, 1))
+    count, few = len(vectors), min(k, len(vectors) - 1)
     centred = (vectors - vectors.double().mean(0).to(vectors.dtype)).float()
     half = centred.square().sum(1) / 2
     found, near, beyond, across = [], [], [], []
@@ -134,7 +134,7 @@ def neighbours(vectors: Vectors, labels: Labels | None, k: int) -> Neighbours:
     )
 
 
-def _apart(own: Vectors, others: Vectors, which: Int[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+def _apart(own: Float[Tensor, "b d"], others: Vectors, which: Int[Tensor, "b k"]) -> Float[Tensor, "b k"]:
     """The distance from each row to some of the others."""
     return torch.stack([(own - others[column]).norm(dim=1) for column in which.T], dim=1).double()
 
@@ -165,7 +165,7 @@ def class_gap(near: Neighbours, vectors: Vectors) -> Gap:
 
     Falls as samples are added. Samples share their nearest neighbours, so that how sure the gap is can't be told from
     the gaps alone: pulls come from the delete-group jackknife, which takes samples out as neighbours, too. Infinite
-    where there is no other class.
+    where there is no other class; its pulls are NaN, unknown, where a group holds all there is of other classes.
 
     Args:
         near: with classes.
@@ -302,6 +302,6 @@ def shifts_over_gaps(clean: Vectors, perturbed: Vectors, gaps: Float[Tensor, " n
     return torch.where(shifts > 0, shifts / gaps, torch.zeros_like(shifts))
 
 
-def stretches(start: Vectors, end: Vectors) -> PerSample:
+def stretches(start: Float[Tensor, "n a"], end: Float[Tensor, "n b"]) -> PerSample:
     """How much longer each sample's step has become: |step at the end| / |step at the start|; (n, any width) each."""
     return end.double().norm(dim=1) / start.double().norm(dim=1)

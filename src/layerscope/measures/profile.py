@@ -178,6 +178,8 @@ def _space(vectors: Vectors, coded: Coded, weights: Weights) -> Found:
     labels, n = coded.labels, len(vectors)
     ratio = geometry.participation_ratio(vectors)
     found = {"participation_ratio": linear(ratio, geometry.participation_influence(vectors), weights)}
+    if n == 1:
+        return found
     near = geometry.neighbours(vectors, labels, NEIGHBOURS)
     apart = geometry.distinct(vectors) if bool((near.distances[:, 0] == 0).any()) else None
     if apart is None:
