@@ -14,8 +14,6 @@ SAMPLES_PER_UNIT = 10
 """Measured samples for each unit of a map whose size is chosen here; below half of it a warning is due."""
 CHANCE = 0.1
 """Label information under shuffled labels above which a warning is due."""
-WIDE = 1 / 3
-"""Share of the samples above which a participation ratio's bootstrap interval loses its coverage."""
 
 
 def shape_cautions(network: Network, measured: Data, names: Sequence[str], reductions: Sequence[str]) -> list[str]:
@@ -51,15 +49,16 @@ def cautions_of(recording: Recording, results: pd.DataFrame, network: Network, m
         )
     if n < SAMPLES_PER_UNIT / 2 * len(grid):
         found.append(
-            f"{n} samples on maps of {len(grid)} units are {n / len(grid):.1f} samples a unit: entropies are biased "
-            f"beyond what the correction mends. Give {SAMPLES_PER_UNIT * len(grid)} samples or a smaller grid."
+            f"{n} samples on maps of {len(grid)} units are {n / len(grid):.1f} samples a unit: what codes tell of "
+            f"labels can be biased by more than 0.02 bits. Give {SAMPLES_PER_UNIT * len(grid)} samples or a smaller "
+            "grid."
         )
     ratios = select(results, measure="participation_ratio", condition="clean")
-    wide = ratios.loc[ratios["value"] > n * WIDE, "layer"].unique()
-    if len(wide):
+    still = list(ratios.loc[ratios["value"] == 0, "layer"].unique())
+    if still:
         found.append(
-            f"The participation ratio of {', '.join(wide)} is more than a third of the {n} samples: its interval is "
-            "not to be trusted. Give more samples."
+            f"{', '.join(still)} never changes, and has a participation ratio of 0 and no dimension, gap or "
+            "separation. A dead layer says nothing; look at its weights."
         )
     chance = select(results, measure="label_information", condition="clean")["null_shuffled"].max()
     if chance > CHANCE:

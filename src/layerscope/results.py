@@ -55,7 +55,7 @@ MEASURES = {
     "trustworthiness": Measure("share", "trustworthiness", "whether neighbours on the map are neighbours in the layer"),
     "class_area": Measure("share", "class area", "share of the map that a class occupies, mean over classes"),
     "compression": Measure("", "compression", "how far the profile's lowest block lies below the input"),
-    "expansion": Measure("", "expansion", "how far the last block lies above the lowest"),
+    "expansion": Measure("", "expansion", "how far the last block lies above the lowest before it"),
     "compression_p": Measure("", "p of compression", "how often the null compresses so much"),
     "expansion_p": Measure("", "p of expansion", "how often the null expands so much"),
     "explained_variance": Measure("share", "explained variance", "how well the map stands for the layer"),

@@ -98,7 +98,7 @@ def _expansion(results: pd.DataFrame, reduction: str) -> Claim | None:
         return None
     own = select(results, measure="label_information", reduction=reduction, condition="clean")
     blocks = _blocks(own)
-    lowest, last = blocks.iloc[int(blocks["value"].argmin())], blocks.iloc[-1]
+    lowest, last = blocks.iloc[int(blocks["value"].iloc[:-1].argmin())], blocks.iloc[-1]
     detail = f"label information {lowest['value']:.2f} at its lowest, in {lowest['layer']}, and {last['value']:.2f} in "
     detail += f"{last['layer']}: {figure.told}"
     if figure.low > 0:

@@ -67,6 +67,8 @@ def profile(
     - `codebook`: codes from prototypes drawn among the samples instead of a trained map.
     - `reduction`: the reduction of the inputs alone, without a network; the same at every layer.
     - `subsample:2`, `:4`, `:8`: the intrinsic dimension on every second, fourth and eighth sample.
+    - `estimator:plug-in`, `:Miller-Madow`, `:Grassberger`, `:Chao-Shen`: code entropy and label information as sums of
+      entropies by other estimators (`information.ENTROPIES`), without intervals.
 
     The telescope's two figures, and what they are beyond the nulls, come last (`measures.telescope`).
 
@@ -110,7 +112,7 @@ def profile(
                 if codebook is not None:
                     rows += _rows(_codes(codebook, layer, weights), place._replace(condition="codebook"))
                 rows += _rows({m: floor[m] for m in own if m in floor}, place._replace(condition="reduction"))
-                rows += _scales(trained, layer, place)
+                rows += _scales(trained, layer, place) + _opinions(trained, layer, place)
                 depth.append(own)
                 permuted.append(shuffled.get("label_information"))
                 progress.advance()
@@ -286,6 +288,22 @@ def _scales(coded: Coded, layer: Layer, place: Place) -> list[Result]:
             bounds = (one.value - half, one.value + half)
             here = place._replace(condition=f"subsample:{step}")
             rows.append(finding("dimension_twonn", one.value, bounds, len(some), here))
+    return rows
+
+
+def _opinions(coded: Coded, layer: Layer, place: Place) -> list[Result]:
+    """Label information and code entropy by other estimators: of each, what it makes of the same counts."""
+    units, k, labels = best_of(coded.codes, layer).unit, len(coded.atlas.grid), coded.labels
+    rows, n = [], len(units)
+    for name, of in information.ENTROPIES.items():
+        here = place._replace(condition=f"estimator:{name}")
+        told = float(of(torch.bincount(units, minlength=k).double()))
+        rows.append(finding("code_entropy", told, (nan, nan), n, here))
+        if labels is not None:
+            joint = information.joint_counts(units, labels, k, int(labels.max()) + 1)
+            whole = of(joint.sum(0))
+            told = float((of(joint.sum(1)) + whole - of(joint.flatten())) / whole)
+            rows.append(finding("label_information", told, (nan, nan), n, here))
     return rows
 
 

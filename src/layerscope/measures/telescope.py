@@ -1,10 +1,10 @@
 """The telescope in two figures: how far a network compresses below its input, and how far it expands from there.
 
-A profile v_0 (the input, or the first layer where that is texts), v_1 ... v_L (the blocks, without the logits)
-has its minimum over the blocks at l*. Compression is v_0 - v_l*, expansion v_L - v_l*: of the participation ratio and
-of the class gap in octaves (log2), of label information in shares of H(y). An untrained network has both, too: it has a
-minimum somewhere. So each is held against the same figure of every untrained draw, with its own minimum, and, for label
-information, of every permutation of the labels.
+A profile v_0 (the input, or the first layer where that is texts), v_1 ... v_L (the blocks, without the logits): its
+compression is v_0 - min(v_1 ... v_L), its expansion is v_L - min(v_1 ... v_{L-1}), below 0 where the last block is the
+lowest: of the participation ratio and of the class gap in octaves (log2), of label information in shares of H(y). An
+untrained network has both, too: it has a minimum somewhere. So each is held against the same figure of every untrained
+draw, with its own minimum, and, for label information, of every permutation of the labels.
 """
 
 from collections.abc import Callable, Sequence
@@ -49,22 +49,40 @@ class Extent(NamedTuple):
 
     compression: Tensor
     expansion: Tensor
-    lowest: Tensor
-    """The block at which the profile is lowest, from 1."""
 
 
-def extent(profile: Float[Tensor, "... layers"], lowest: int | None = None) -> Extent:
-    """Compression and expansion of a profile whose first entry is the input; the minimum is where it says, or found."""
-    found = profile[..., 1:].argmin(-1) + 1 if lowest is None else torch.full(profile.shape[:-1], lowest)
-    low = profile.gather(-1, found[..., None])[..., 0]
-    return Extent(profile[..., 0] - low, profile[..., -1] - low, found)
+class Lowest(NamedTuple):
+    """Where a profile is lowest."""
+
+    block: Tensor
+    """Of all blocks, from 1."""
+    before: Tensor
+    """Of the blocks before the last."""
+
+
+def lowest(profile: Float[Tensor, "... layers"]) -> Lowest:
+    """Where a profile is lowest; its first entry is the input."""
+    return Lowest(profile[..., 1:].argmin(-1) + 1, profile[..., 1:-1].argmin(-1) + 1)
+
+
+def extent(profile: Float[Tensor, "... layers"], at: Lowest | None = None) -> Extent:
+    """Compression and expansion of a profile whose first entry is the input; at its own minima unless others are given.
+
+    Args:
+        profile: (..., 1 + L), L >= 2.
+        at: the minima to take; those of an estimate for its bootstrap replicates.
+    """
+    low, before = (
+        profile.gather(-1, place.expand(profile.shape[:-1])[..., None])[..., 0] for place in at or lowest(profile)
+    )
+    return Extent(profile[..., 0] - low, profile[..., -1] - before)
 
 
 def telescope(depth: Depth, reduction: str) -> list[Result]:
     """Rows `compression` and `expansion` of the whole network under a reduction, of each measure that allows them.
 
     The unit says of which measure: `octaves of participation_ratio`, `label_information`, `octaves of class_gap`.
-    Conditions: `clean`, with a bootstrap interval (the place of the minimum is kept); `untrained`, the mean over draws
+    Conditions: `clean`, with a bootstrap interval (the places of the minima are kept); `untrained`, the mean over draws
     and the 95 % prediction interval of a further one; `beyond untrained`, the difference, with an interval that
     contains 0 unless p < 0.05; `shuffled`, the mean and the middle 95 % over permutations of the labels. Rows
     `compression_p` and `expansion_p` of conditions `untrained` (Student's t for a further draw, two-sided; at least two
@@ -82,7 +100,7 @@ def telescope(depth: Depth, reduction: str) -> list[Result]:
             continue
         values = scale(_values(own))
         figures = extent(values)
-        replicates = extent(scale(torch.stack([one.replicates.double() for one in own], -1)), int(figures.lowest))
+        replicates = extent(scale(torch.stack([one.replicates.double() for one in own], -1)), lowest(values))
         nulls = [
             extent(scale(_values([layer[measure] for layer in draw[:last]])))
             for draw in depth.untrained
