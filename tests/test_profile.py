@@ -66,10 +66,10 @@ def network(tmp_path_factory):
     inputs = CORNERS[INPUT] + torch.tensor([0.5, 0.0]) * torch.tensor([1.0, -1.0] * 8)[:, None]
     drop = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
     recording = recorded(
-        tmp_path_factory.mktemp("hand") / "clean", linear(drop, torch.eye(2)), inputs, torch.tensor(LABELS)
+        tmp_path_factory.mktemp("hand") / "clean", linear(drop, torch.eye(3, 2)), inputs, torch.tensor(LABELS)
     )
     first = torch.tensor([[0.0, 0.0], [10.0, 0.0], [FAR, 0.0], [0.0, FAR]])
-    second = torch.tensor([[FAR, 0.0], [10.0, 0.0], [0.0, FAR], [0.0, 0.0]])
+    second = torch.tensor([[FAR, 0.0, 0.0], [10.0, 0.0, 0.0], [0.0, FAR, 0.0], [0.0, 0.0, 0.0]])
     return coded(recording, atlas_of(recording, [CORNERS, first, second, second], Grid(2, 2, "rectangular")))
 
 
@@ -333,7 +333,7 @@ def test_without_classes_what_needs_none_is_measured(tmp_path, labels):
 
 
 def test_classes_of_one_sample_each_have_no_separation_and_everything_else(tmp_path):
-    results = profiled(fitted(recorded(tmp_path / "clean", linear(torch.eye(3)), INPUTS[:30], torch.arange(30))))
+    results = profiled(fitted(recorded(tmp_path / "clean", linear(torch.eye(30, 3)), INPUTS[:30], torch.arange(30))))
     assert "class_separation" not in set(results["measure"])
     assert measures(results, "0") >= TOLD | {"class_gap"}
     assert not results["value"].isna().any()

@@ -43,7 +43,10 @@ def test_a_run_is_a_folder_as_the_design_has_it(tiny_run):
         "study.json",
     ]  # fmt: skip
     names = ["clean", "noise-linf-8of255", "pgd-linf-8of255"]
-    assert sorted(path.name for path in (tiny_run.folder / "recordings").iterdir()) == [names[0], "fit", *names[1:]]
+    recordings = [names[0], "fit", *names[1:], "step"]
+    assert sorted(path.name for path in (tiny_run.folder / "recordings").iterdir()) == recordings
+    nulls = ["reduction", "untrained-0", "untrained-1"]
+    assert sorted(path.name for path in (tiny_run.folder / "nulls").iterdir()) == nulls
     assert sorted(path.stem for path in (tiny_run.folder / "codes").iterdir()) == names
     assert (tiny_run.folder / "atlas" / "sketch-512" / "stem.safetensors").is_file()
     assert not [path for path in tiny_run.folder.rglob("*") if path.suffix in (".pkl", ".pt", ".npy", ".part")]
@@ -166,7 +169,7 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_and_ends_with_the_same_bytes
 
 def test_without_an_attack_only_clean_inputs_are_measured(tmp_path):
     run = study(tmp_path / "run", attack=None, untrained=0).run()
-    assert set(run.results["condition"]) == {"clean", "shuffled"}
+    assert set(run.results["condition"]) == {"clean", "shuffled", "codebook", "reduction", "subsample:2"}
     assert run.results["null_untrained"].isna().all()
     assert run.example == {}
     assert "no untrained null was measured" in (run.folder / "report.html").read_text()
@@ -288,7 +291,7 @@ def test_overwrite_deletes_the_other_run_and_nothing_else(tmp_path):
     study(tmp_path / "run", untrained=1).run()
     (tmp_path / "run" / "notes.txt").write_text("mine")
     run = study(tmp_path / "run", untrained=0, attack=None, overwrite=True).run()
-    assert set(run.results["condition"]) == {"clean", "shuffled"}
+    assert set(run.results["condition"]) == {"clean", "shuffled", "codebook", "reduction", "subsample:2"}
     assert not (tmp_path / "run" / "nulls").exists()
     assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
 
@@ -519,11 +522,44 @@ def test_what_can_only_be_recorded_is_refused(tmp_path, options, told):
         study(tmp_path / "run", **options)
 
 
-def test_texts_are_recorded_and_not_studied(tmp_path):
+class Letters(nn.Module):
+    """Takes texts: how often each of eight letters comes, through two layers."""
+
+    def __init__(self):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.first, self.second, self.head = nn.Linear(8, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+        for parameter in self.parameters():
+            parameter.data = torch.randn(parameter.shape, generator=generator)
+
+    def forward(self, texts):
+        counts = torch.tensor([[float(text.count(letter)) for letter in "abcdefgh"] for text in texts])
+        return self.head(self.second(self.first(counts).relu()).relu())
+
+
+def texts(n=90):
+    """Different texts of two classes: one has more of the first letters, the other of the last."""
+    generator = torch.Generator().manual_seed(1)
+    drawn = torch.randint(4, (n, 12), generator=generator) + 4 * (torch.arange(n) % 2)[:, None]
+    return ["".join("abcdefgh"[letter] for letter in row) for row in drawn.tolist()], torch.arange(n) % 2
+
+
+def test_texts_are_studied_without_an_attack(tmp_path):
+    options = OPTIONS | {"attack": None, "grid": (2, 3), "reductions": ("mean",)}
+    run = Study(tmp_path / "run", Network(Letters().eval()), texts(), **options).run()
+    assert {"first", "second", "logits"} <= set(run.results["layer"])
+    assert "label_information" in set(run.results["measure"])
+    assert "local_stretch" not in set(run.results["measure"])  # a text has no small step
+    assert "reduction" not in set(run.results["condition"])  # and nothing that could be reduced as it is
+    assert not (run.folder / "recordings" / "step").exists()
+
+
+def test_an_attack_on_texts_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(
-        ValueError, match=r"`data` of a study must be one tensor of numbers a sample.* got list\. Texts"
+        ValueError, match=r"`attack` needs samples of one tensor of numbers each .* got list\. Study texts and tokens"
     ):
-        Study(tmp_path / "run", Network(tiny_module()), ["a text", "another"] * 40, grid=(2, 2), progress=False).run()
+        Study(tmp_path / "run", Network(Letters().eval()), texts(), **OPTIONS | {"grid": (2, 3)}).run()
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_in_use_is_left_alone(tmp_path):
