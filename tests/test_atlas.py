@@ -6,7 +6,7 @@ import torch
 from handmade import gaussian, linear, recorded
 from references import som as slow
 
-from layerscope.atlas import Atlas, fit_atlas, load_atlas, save_atlas
+from layerscope.atlas import Atlas, fit_atlas, load_atlas, random_codebook, save_atlas
 from layerscope.errors import CorruptFileError
 from layerscope.layers import Layer
 from layerscope.som import Grid, initial_plane, measure
@@ -131,6 +131,50 @@ def test_a_map_needs_as_many_samples_as_units(recording):
 def test_an_unknown_scaling_is_refused(recording):
     with pytest.raises(ValueError, match="`scaling` must be one of own, standard; got 'whitened'"):
         fitted(recording, Grid(3, 3), scaling="whitened")
+
+
+def drawn(recording, codebook, layer):
+    """Which sample each prototype is."""
+    found = codebook.maps[layer].scaled(recording.vectors(layer))
+    equal = (codebook.maps[layer].prototypes[:, None] == found).all(-1)
+    assert (equal.sum(1) == 1).all()
+    return equal.int().argmax(1).tolist()
+
+
+@pytest.mark.parametrize("scaling", ["own", "standard"])
+def test_a_random_codebook_is_of_the_same_samples_at_every_layer(tmp_path, scaling):
+    module, inputs = linear(gaussian(10, 12, seed=1)), gaussian(60, 12)
+    recording = recorded(tmp_path / "clean", module, inputs, reductions=("mean", "sketch:8"))
+    codebook = random_codebook(recording, fitted(recording, Grid(3, 4), scaling=scaling))
+    first, *others = [drawn(recording, codebook, layer) for layer in recording.layers]
+    assert len(set(first)) == 12
+    assert others == [first] * 5
+
+
+def test_a_random_codebook_keeps_all_of_the_atlas_but_its_prototypes(recording):
+    atlas = fitted(recording, Grid(3, 4, "rectangular"), scaling="standard")
+    codebook = random_codebook(recording, atlas)
+    assert list(codebook.maps) == list(atlas.maps)
+    for layer, own in codebook.maps.items():
+        assert own.grid == atlas.grid
+        assert torch.equal(own.offset, atlas.maps[layer].offset)
+        assert torch.equal(own.scale, atlas.maps[layer].scale)
+        assert own.prototypes.dtype == atlas.maps[layer].prototypes.dtype
+        assert own.history == ()
+
+
+def test_the_same_seed_draws_the_same_codebook(recording):
+    atlas = fitted(recording, Grid(3, 3))
+    assert same(random_codebook(recording, atlas, seed=3), random_codebook(recording, atlas, seed=3))
+    assert not same(random_codebook(recording, atlas, seed=3), random_codebook(recording, atlas, seed=4))
+
+
+def test_a_random_codebook_needs_a_sample_for_every_unit(recording, tmp_path):
+    atlas = fitted(recording, Grid(3, 3))
+    few, enough = (recorded(tmp_path / str(n), linear(-torch.eye(3)), gaussian(n, 3)) for n in (8, 9))
+    with pytest.raises(ValueError, match=r"^`recording` must hold at least one sample per unit; got 8 for 9 units\.$"):
+        random_codebook(few, atlas)
+    assert sorted(drawn(enough, random_codebook(enough, atlas), FIRST)) == list(range(9))
 
 
 def test_an_atlas_comes_back_from_its_folder_as_it_was(tmp_path):

@@ -9,6 +9,7 @@ import time
 import traceback
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import tiny_data
 from PIL import Image
@@ -62,6 +63,25 @@ def test_report_prints_the_same_again(place):
     assert (place / "runs/mine/report.html").is_file()
 
 
+def test_profile_prints_every_measure_and_writes_figure_and_table(place):
+    assert call(*ARGUMENTS).exit_code == 0
+    done = call("profile", "runs/mine")
+    assert done.exit_code == 0, done.output
+    for told in ("label_information", "fan_in", "trustworthiness", "octaves of class_gap", "Figure: runs/mine/telesc"):
+        assert told in done.output
+    assert (place / "runs/mine/telescope.png").read_bytes().startswith(b"\x89PNG")
+    table = pd.read_parquet(place / "runs/mine/profile.parquet")
+    assert {"value", "low", "high", "null_untrained", "null_shuffled"} <= set(table.columns)
+    assert "fan_in" not in call("profile", "runs/mine", "--measure", "drift").output
+
+
+def test_profile_says_which_measures_there_are(place):
+    assert call(*ARGUMENTS).exit_code == 0
+    done = call("profile", "runs/mine", "--measure", "beauty")
+    assert done.exit_code == 2
+    assert "`--measure` 'beauty' was not measured; the run holds: participation_ratio" in done.stderr
+
+
 def test_layers_reductions_and_no_attack(place):
     done = call(*ARGUMENTS, "--layers", "stem", "--reduction", "mean", "--attack", "none", "--scaling", "standard")
     assert done.exit_code == 0, done.output
@@ -96,8 +116,9 @@ def test_a_failure_of_the_user_s_own_code_keeps_its_traceback(place):
 
 
 def test_a_run_that_is_not_there_is_named(place):
-    done = call("report", "runs/none")
-    assert done.exit_code == 2
+    for command in ("report", "profile"):
+        done = call(command, "runs/none")
+        assert done.exit_code == 2
     assert "holds no finished run; make one with `layerscope run --out runs/none ...`" in " ".join(done.stderr.split())
 
 

@@ -62,9 +62,9 @@ def test_the_summary_says_what_differs_between_the_reductions(run):
     from layerscope import summary
 
     told = summary(run.results)[-1]
-    assert "under mean the first layer compresses, but no more than it does untrained" in told
-    assert "under sketch:512 the first layer widens the space instead of compressing it" in told
-    assert "What does not: codes become diverse with depth, and that is learned" in told
+    assert "under mean the network compresses, but less than it does untrained" in told
+    assert "under sketch:512 every block is wider than the input, as it is untrained" in told
+    assert "What does not: codes become diverse with depth, and more than they do untrained" in told
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sketch:512"])

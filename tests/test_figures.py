@@ -35,6 +35,30 @@ def test_the_telescope_draws_values_and_nulls_of_the_table(tiny_run, measure, re
     assert [text.get_text() for text in axes.get_xticklabels()] == LAYERS
 
 
+def test_the_telescopes_are_a_panel_for_each_measure_and_reduction(tiny_run):
+    titles = [axes.get_title(loc="left") for axes in figures.telescopes(tiny_run).axes]
+    assert titles == [
+        f"{measure}, under {reduction}"
+        for measure in (
+            "label information I(code; label) / H(label)",
+            "participation ratio",
+            "gap to another class",
+            "intrinsic dimension (TwoNN)",
+        )
+        for reduction in ("mean", "sketch:512")
+    ]
+
+
+def test_the_telescopes_leave_out_what_the_run_does_not_hold(tiny_run):
+    results = tiny_run.results
+    without = results[~results["measure"].isin(["class_gap", "dimension_twonn"])]
+    panels = figures.telescopes(replace(tiny_run, results=without)).axes
+    assert len(panels) == 4
+    drawn = lines(panels[3])["trained"]
+    rows = select(results, measure="participation_ratio", reduction="sketch:512", condition="clean")
+    np.testing.assert_array_equal(drawn, rows["value"])
+
+
 def test_the_band_is_the_interval(tiny_run):
     axes = figures.telescope(tiny_run, "code_perplexity")
     rows = select(tiny_run.results, measure="code_perplexity", reduction="mean", condition="clean")
@@ -73,9 +97,9 @@ def test_cells_touch_and_fill_the_map_s_width(kind):
 
 def test_a_measure_that_the_run_does_not_hold_is_refused(tiny_run):
     with pytest.raises(
-        ValueError, match="The run holds no 'drift' under 'mean'; it holds participation_ratio under mean"
+        ValueError, match="The run holds no 'sharpness' under 'mean'; it holds participation_ratio under mean"
     ):
-        figures.telescope(tiny_run, "drift")
+        figures.telescope(tiny_run, "sharpness")
     with pytest.raises(ValueError, match="The run holds no 'flip_rate' under 'max'; make one with an attack"):
         figures.flow(tiny_run, reduction="max")
 

@@ -40,10 +40,26 @@ def test_a_finding_about_the_whole_network_has_no_layer_and_no_nulls():
     assert isnan(found.null_shuffled)
 
 
-@pytest.mark.parametrize("measure", MEASURES)
+OF_ANOTHER = ("compression", "expansion", "compression_p", "expansion_p")
+
+
+@pytest.mark.parametrize("measure", [measure for measure in MEASURES if measure not in OF_ANOTHER])
 def test_every_measure_has_a_unit_a_title_and_a_meaning(measure):
     assert all(MEASURES[measure])
     assert finding(measure, 0.0, (0.0, 0.0), 1, Place()).unit == MEASURES[measure].unit
+
+
+@pytest.mark.parametrize("measure", OF_ANOTHER)
+def test_a_figure_of_another_measure_leaves_the_unit_to_its_rows(measure):
+    unit, *words = MEASURES[measure]
+    assert unit == ""
+    assert all(words)
+    assert finding(measure, 0.0, (0.0, 0.0), 1, Place(), unit="octaves of class_gap").unit == "octaves of class_gap"
+
+
+def test_a_unit_that_is_given_stands_before_the_measures_own():
+    assert finding("class_gap", 1.0, (0.0, 2.0), 9, Place(), unit="octaves").unit == "octaves"
+    assert finding("class_gap", 1.0, (0.0, 2.0), 9, Place(), unit="").unit == "spreads"
 
 
 def test_an_unknown_measure_is_told_which_there_are():

@@ -1,5 +1,7 @@
 """What a table says in words: every verdict from a table made by hand."""
 
+from math import nan
+
 import pytest
 
 from layerscope.results import Place, finding, table
@@ -9,11 +11,11 @@ PGD, NOISE = "pgd:linf=8/255", "noise:linf=8/255"
 NAMES = ("input", "stem", "block", "logits")
 
 
-def rows(measure, values, condition="clean", reduction="mean", half=0.05):
+def rows(measure, values, condition="clean", reduction="mean", half=0.05, names=NAMES):
     """A row a layer, each with an interval of twice `half`."""
     return [
         finding(measure, value, (value - half, value + half), 100, Place(name, index, condition, reduction))
-        for index, (name, value) in enumerate(zip(NAMES, values, strict=False))
+        for index, (name, value) in enumerate(zip(names, values, strict=False))
     ]
 
 
@@ -29,88 +31,152 @@ def flips(attacked, noisy, **options):
     return rows("flip_rate", noisy, NOISE, **options) + rows("flip_rate", attacked, PGD, **options)
 
 
-STEM = "participation ratio 3.0 in stem against 8.0 in the input"
-RISE = "label information 0.50 in stem, 0.90 in block"
+def figure(name, unit, bounds, untrained=nan, p=None, reduction="mean"):
+    """One of the telescope's figures, in the middle of its bounds; the nulls' own rows stand around it."""
+    place, value = Place(reduction=reduction), sum(bounds) / 2
+    clean = finding(name, value, bounds, 100, place, unit=unit, null_untrained=untrained)
+    if p is None:
+        return [clean]
+    null, shuffled = (place._replace(condition=condition) for condition in ("untrained", "shuffled"))
+    return [
+        finding(name, untrained, (-9.0, 9.0), 100, null, unit=unit),
+        finding(f"{name}_p", 1 - p, (nan, nan), 100, shuffled, unit=unit),
+        clean,
+        finding(name, value - untrained, (-9.0, 9.0), 100, place._replace(condition="beyond untrained"), unit=unit),
+        finding(f"{name}_p", p, (nan, nan), 100, null, unit=unit),
+    ]
+
+
+def compression(*bounds, **options):
+    return figure("compression", "octaves of participation_ratio", bounds, **options)
+
+
+def expansion(*bounds, **options):
+    return figure("expansion", "label_information", bounds, **options)
+
+
+def narrowing(reduction="mean"):
+    return ratios(8, 2, 4, 1, reduction=reduction) + compression(1.75, 2.25, reduction=reduction)
+
+
+def widening(reduction="mean"):
+    return ratios(8, 32, 16, 1, reduction=reduction) + compression(-1.5, -0.5, reduction=reduction)
+
+
+def diversifying(reduction="mean"):
+    return told(0.7, 0.5, 0.9, 0.95, reduction=reduction) + expansion(0.3, 0.5, reduction=reduction)
+
+
+BELOW = "participation ratio 8.0 in the input, 2.0 at its lowest, in stem: +2.00 octaves (1.75 to 2.25)"
+ABOVE = "participation ratio 8.0 in the input, 16.0 at its lowest, in block: -1.00 octaves (-1.50 to -0.50)"
+RISE = "label information 0.50 at its lowest, in stem, and 0.90 in block: +0.40 of H(y) (0.30 to 0.50)"
+FEW = "untrained draws to judge it by are too few"
+UNTOLD = "with too few untrained draws to tell whether that is learned"
 
 
 @pytest.mark.parametrize(
-    ("own", "null", "verdict", "detail"),
+    ("untrained", "p", "ending", "against"),
     [
-        ((8, 3, 5, 4), (), "compresses", f"{STEM}; no untrained null was measured"),
-        ((8, 3, 5, 4), (8, 2, 5, 4), "compresses, but no more than it does untrained", f"{STEM}; untrained 2.0"),
-        ((8, 3, 5, 4), (8, 3.9, 5, 4), "compresses, but no more than it does untrained", f"{STEM}; untrained 3.9"),
-        ((8, 3, 5, 4), (8, 6, 5, 4), "compresses, and more than it does untrained", f"{STEM}; untrained 6.0"),
-        ((8, 3, 5, 4), (8, 7.5, 5, 4), "compresses, and that is learned", f"{STEM}; untrained 7.5"),
-        (
-            (8, 24, 5, 4),
-            (8, 11, 5, 4),
-            "widens the space instead of compressing it",
-            "participation ratio 24.0 in stem against 8.0 in the input; untrained 11.0",
-        ),
-        (
-            (8, 7.5, 5, 4),
-            (),
-            "neither compresses nor widens the space",
-            "participation ratio 7.5 in stem against 8.0 in the input; the intervals overlap",
-        ),
-        (
-            (8, 8.5, 5, 4),
-            (8, 3, 5, 4),
-            "neither compresses nor widens the space",
-            "participation ratio 8.5 in stem against 8.0 in the input; untrained 3.0; the intervals overlap",
-        ),
+        (0.5, 0.03, "and more than it does untrained", "untrained +0.50, p = 0.030"),
+        (-0.5, 0.004, "and more than it does untrained", "untrained -0.50, p = 0.004"),
+        (3.5, 0.03, "but less than it does untrained", "untrained +3.50, p = 0.030"),
+        (0.5, 0.05, "but no more than it does untrained", "untrained +0.50, p = 0.050"),
+        (3.5, 0.098, "but no more than it does untrained", "untrained +3.50, p = 0.098"),
+        (0.5, None, UNTOLD, FEW),
+        (nan, None, UNTOLD, FEW),
     ],
 )
-def test_what_the_first_layer_does_to_the_space(own, null, verdict, detail):
-    results = table(ratios(*own) + ratios(*null, condition="untrained"))
-    assert summary(results) == [f"Under mean: the first layer {verdict} ({detail})."]
+def test_a_network_compresses_where_its_lowest_block_lies_below_the_input(untrained, p, ending, against):
+    found = table(ratios(8, 2, 4, 1) + compression(1.75, 2.25, untrained=untrained, p=p))
+    assert summary(found) == [f"Under mean: the network compresses, {ending} ({BELOW}; {against})."]
 
 
 @pytest.mark.parametrize(
-    ("own", "null", "verdict", "detail"),
+    ("untrained", "p", "ending", "against"),
     [
-        ((0.7, 0.5, 0.9, 0.9), (), "become diverse with depth", f"{RISE}; no untrained null was measured"),
-        (
-            (0.7, 0.5, 0.9, 0.9),
-            (0.7, 0.4, 0.8, 0.3),
-            "become diverse with depth, but no more than they do untrained",
-            f"{RISE}; untrained 0.40 and 0.80",
-        ),
-        (
-            (0.7, 0.5, 0.9, 0.9),
-            (0.7, 0.4, 0.65, 0.3),
-            "become diverse with depth, but no more than they do untrained",
-            f"{RISE}; untrained 0.40 and 0.65",
-        ),
-        (
-            (0.7, 0.5, 0.9, 0.9),
-            (0.7, 0.4, 0.55, 0.3),
-            "become diverse with depth, and more than they do untrained",
-            f"{RISE}; untrained 0.40 and 0.55",
-        ),
-        (
-            (0.7, 0.5, 0.9, 0.9),
-            (0.7, 0.5, 0.52, 0.9),
-            "become diverse with depth, and that is learned",
-            f"{RISE}; untrained 0.50 and 0.52",
-        ),
-        (
-            (0.2, 0.5, 0.55, 0.9),
-            (0.2, 0.3, 0.35, 0.9),
-            "do not become more diverse with depth",
-            "label information 0.50 in stem, 0.55 in block; untrained 0.30 and 0.35",
-        ),
-        (
-            (0.2, 0.9, 0.3, 0.9),
-            (),
-            "do not become more diverse with depth",
-            "label information 0.90 in stem, 0.30 in block",
-        ),
+        (0.5, 0.03, "and more so than untrained", "untrained +0.50, p = 0.030"),
+        (-0.25, 0.03, "and more so than untrained", "untrained -0.25, p = 0.030"),
+        (-3.0, 0.00002, "but less so than untrained", "untrained -3.00, p < 0.001"),
+        (-0.25, 0.05, "as it is untrained", "untrained -0.25, p = 0.050"),
+        (-0.25, None, UNTOLD, FEW),
+        (nan, None, UNTOLD, FEW),
     ],
 )
-def test_what_codes_do_with_depth(own, null, verdict, detail):
-    results = table(told(*own) + told(*null, condition="untrained"))
-    assert summary(results) == [f"Under mean: codes {verdict} ({detail})."]
+def test_every_block_is_wider_where_even_the_lowest_lies_above_the_input(untrained, p, ending, against):
+    found = table(ratios(8, 32, 16, 1) + compression(-1.5, -0.5, untrained=untrained, p=p))
+    assert summary(found) == [f"Under mean: every block is wider than the input, {ending} ({ABOVE}; {against})."]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "numbers"),
+    [
+        ((-0.5, 1.0), "+0.25 octaves (-0.50 to 1.00)"),
+        ((0.0, 0.5), "+0.25 octaves (0.00 to 0.50)"),
+        ((-0.5, 0.0), "-0.25 octaves (-0.50 to 0.00)"),
+    ],
+)
+def test_neither_is_said_where_the_interval_holds_zero(bounds, numbers):
+    found = table(ratios(8, 7, 9, 1) + compression(*bounds, untrained=3.0, p=0.001))
+    verdict = "no block lies clearly below the input, and not all above it"
+    profile = "participation ratio 8.0 in the input, 7.0 at its lowest, in stem"
+    assert summary(found) == [f"Under mean: {verdict} ({profile}: {numbers}; untrained +3.00, p = 0.001)."]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "verdict"),
+    [
+        ((1.75, 2.25), f"the network compresses, {UNTOLD}"),
+        ((-1.5, -0.5), f"every block is wider than stem, {UNTOLD}"),
+        ((-0.5, 0.5), "no block lies clearly below stem, and not all above it"),
+    ],
+)
+def test_the_first_layer_stands_for_an_input_that_was_not_recorded(bounds, verdict):
+    own = ratios(8, 9, 2, 1, names=("stem", "one", "two", "logits"))
+    (sentence,) = summary(table(own + compression(*bounds)))
+    start = "participation ratio 8.0 in stem, 2.0 at its lowest, in two"
+    assert sentence.startswith(f"Under mean: {verdict} ({start}: ")
+
+
+@pytest.mark.parametrize(
+    ("untrained", "p", "ending", "against"),
+    [
+        (0.1, 0.03, "and more than they do untrained", "untrained +0.10, p = 0.030"),
+        (0.6, 0.03, "but less than they do untrained", "untrained +0.60, p = 0.030"),
+        (0.1, 0.05, "but no more than they do untrained", "untrained +0.10, p = 0.050"),
+        (0.1, None, UNTOLD, FEW),
+        (nan, None, UNTOLD, FEW),
+    ],
+)
+def test_codes_become_diverse_where_label_information_rises(untrained, p, ending, against):
+    found = table(told(0.7, 0.5, 0.9, 0.95) + expansion(0.3, 0.5, untrained=untrained, p=p))
+    assert summary(found) == [f"Under mean: codes become diverse with depth, {ending} ({RISE}; {against})."]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "numbers"),
+    [
+        ((-0.25, 0.75), "+0.25 of H(y) (-0.25 to 0.75)"),
+        ((0.0, 0.5), "+0.25 of H(y) (0.00 to 0.50)"),
+        ((-0.75, -0.25), "-0.50 of H(y) (-0.75 to -0.25)"),
+    ],
+)
+def test_codes_do_not_become_diverse_unless_the_interval_lies_above_zero(bounds, numbers):
+    found = table(told(0.2, 0.9, 0.4, 0.9) + expansion(*bounds, untrained=-3.0, p=0.001))
+    verdict = "codes do not become more diverse with depth"
+    profile = "label information 0.90 at its lowest, in stem, and 0.40 in block"
+    assert summary(found) == [f"Under mean: {verdict} ({profile}: {numbers}; untrained -3.00, p = 0.001)."]
+
+
+@pytest.mark.parametrize("names", [("input", "a", "b", "c", "logits"), ("first", "a", "b", "c", "logits")])
+def test_the_rise_is_told_from_the_lowest_block_before_the_last(names):
+    found = table(told(0.1, 0.5, 0.4, 0.3, 0.2, names=names) + expansion(-0.2, 0.0))
+    (sentence,) = summary(found)
+    assert "(label information 0.40 at its lowest, in b, and 0.30 in c: -0.10 of H(y) " in sentence
+
+
+def test_layers_are_told_in_order_of_depth_whatever_the_order_of_rows():
+    found = table(narrowing() + diversifying())
+    assert summary(found[::-1]) == summary(found)
 
 
 @pytest.mark.parametrize(
@@ -125,9 +191,19 @@ def test_where_an_attack_parts_from_noise(attacked, verdict):
 
 
 @pytest.mark.parametrize(
-    "found", [ratios(8, 3), told(0.7, 0.5, 0.9), [], [finding("accuracy", 0.9, (0.8, 1.0), 9, Place())]]
+    "found",
+    [
+        [],
+        [finding("accuracy", 0.9, (0.8, 1.0), 9, Place())],
+        ratios(8, 3),
+        ratios(8, 3, 5, 4),
+        told(0.7, 0.5, 0.9, 0.9),
+        told(0.7, 0.5, 0.9, 0.9) + figure("compression", "label_information", (0.1, 0.3)),
+        ratios(8, 3, 5, 4) + figure("expansion", "octaves of participation_ratio", (0.1, 0.3)),
+        ratios(8, 3, 5, 4) + figure("compression", "octaves of class_gap", (0.1, 0.3)),
+    ],
 )
-def test_nothing_is_said_where_there_are_too_few_layers(found):
+def test_nothing_is_said_of_what_the_table_holds_no_figure_of(found):
     assert summary(table(found)) == []
 
 
@@ -175,31 +251,42 @@ def test_an_attack_is_paired_with_the_noise_of_its_budget(conditions, pairs):
 
 
 def test_reductions_that_say_the_same_agree():
-    results = table(ratios(8, 3, 5, 4) + ratios(8, 2, 5, 4, reduction="sketch:8"))
-    assert summary(results)[-1] == "mean and sketch:8 agree on every verdict."
-    assert len(summary(results)) == 3
+    sketch = ratios(9, 3, 5, 4, reduction="sketch:8") + compression(1.0, 2.0, reduction="sketch:8")
+    found = table(narrowing() + sketch)
+    assert summary(found)[-1] == "mean and sketch:8 agree on every verdict."
+    assert len(summary(found)) == 3
+
+
+def test_reductions_differ_where_only_one_goes_beyond_untrained():
+    learned = compression(1.75, 2.25, untrained=0.5, p=0.01)
+    given = compression(1.75, 2.25, untrained=0.5, p=0.2, reduction="sketch:8")
+    found = table(ratios(8, 2, 4, 1) + learned + ratios(8, 2, 4, 1, reduction="sketch:8") + given)
+    assert summary(found)[-1] == (
+        "What depends on the reduction: under mean the network compresses, and more than it does untrained, "
+        "under sketch:8 the network compresses, but no more than it does untrained."
+    )
 
 
 def test_what_depends_on_the_reduction_is_told_beside_what_does_not():
-    mean = ratios(8, 3, 5, 4) + told(0.7, 0.5, 0.9, 0.9) + flips((0.1, 0.5, 0.9, 1.0), (0.1, 0.2, 0.2, 0.4))
+    mean = narrowing() + diversifying() + flips((0.1, 0.5, 0.9, 1.0), (0.1, 0.2, 0.2, 0.4))
     sketch = (
-        ratios(8, 24, 5, 4, reduction="sketch:8")
-        + told(0.7, 0.6, 0.9, 0.9, reduction="sketch:8")
+        widening("sketch:8")
+        + diversifying("sketch:8")
         + flips((0.1, 0.2, 0.9, 1.0), (0.1, 0.2, 0.2, 0.4), reduction="sketch:8")
     )
     sentences = summary(table(mean + sketch))
     assert len(sentences) == 7
     assert sentences[-1] == (
-        "What depends on the reduction: under mean the first layer compresses, "
-        "under sketch:8 the first layer widens the space instead of compressing it; "
+        f"What depends on the reduction: under mean the network compresses, {UNTOLD}, "
+        f"under sketch:8 every block is wider than the input, {UNTOLD}; "
         f"under mean {PGD} parts from noise at stem, under sketch:8 {PGD} parts from noise at block. "
-        "What does not: codes become diverse with depth."
+        f"What does not: codes become diverse with depth, {UNTOLD}."
     )
 
 
 def test_only_what_both_reductions_can_tell_is_compared():
-    results = table(ratios(8, 3, 5, 4) + told(0.7, 0.5, 0.9, 0.9) + ratios(8, 24, 5, 4, reduction="sketch:8"))
-    assert summary(results)[-1] == (
-        "What depends on the reduction: under mean the first layer compresses, "
-        "under sketch:8 the first layer widens the space instead of compressing it."
+    found = table(narrowing() + diversifying() + widening("sketch:8"))
+    assert summary(found)[-1] == (
+        f"What depends on the reduction: under mean the network compresses, {UNTOLD}, "
+        f"under sketch:8 every block is wider than the input, {UNTOLD}."
     )

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from layerscope.measures.telescope import Depth, against_draws, extent, permutation_p, telescope
+from layerscope.measures.telescope import Depth, against_draws, extent, lowest, permutation_p, telescope
 from layerscope.stats import Estimate
 
 NAMES = ("input", "a", "b", "c", "logits")
@@ -38,25 +38,26 @@ def found(one, unit=OCTAVES):
 
 
 @pytest.mark.parametrize(
-    ("profile", "lowest", "figures"),
+    ("profile", "figures"),
     [
-        ([3.0, 1.0, 2.0, 5.0], None, (2.0, 4.0, 1)),
-        ([3.0, 4.0, 2.0, 2.5], None, (1.0, 0.5, 2)),
-        ([3.0, 2.0, 1.5, 1.0], None, (2.0, 0.0, 3)),
-        ([0.0, 1.0, 2.0, 3.0], None, (-1.0, 2.0, 1)),  # the input is none of the blocks
-        ([3.0, 1.0, 2.0, 5.0], 2, (1.0, 3.0, 2)),
+        ([3.0, 1.0, 2.0, 5.0], (2.0, 4.0)),
+        ([3.0, 4.0, 2.0, 2.5], (1.0, 0.5)),
+        ([3.0, 2.0, 1.5, 1.0], (2.0, -0.5)),  # the last block is the lowest: it falls from the lowest before it
+        ([0.0, 1.0, 2.0, 3.0], (-1.0, 2.0)),  # the input is none of the blocks
     ],
 )
-def test_the_extent_of_a_profile(profile, lowest, figures):
-    assert tuple(float(one) for one in extent(torch.tensor(profile), lowest)) == figures
+def test_the_extent_of_a_profile(profile, figures):
+    assert tuple(float(one) for one in extent(torch.tensor(profile))) == figures
 
 
 def test_many_profiles_have_each_their_own_lowest_block_unless_it_is_given():
-    profiles = torch.tensor([[3.0, 1.0, 2.0], [3.0, 2.0, 1.0]])
-    assert extent(profiles).compression.tolist() == [2.0, 2.0]
-    assert extent(profiles).expansion.tolist() == [1.0, 0.0]
-    assert extent(profiles, 1).compression.tolist() == [2.0, 1.0]
-    assert extent(profiles, 1).expansion.tolist() == [1.0, -1.0]
+    profiles = torch.tensor([[3.0, 1.0, 2.0, 4.0], [3.0, 2.0, 1.0, 0.5]])
+    assert extent(profiles).compression.tolist() == [2.0, 2.5]
+    assert extent(profiles).expansion.tolist() == [3.0, -0.5]
+    first = lowest(profiles[0])
+    assert [int(place) for place in first] == [1, 1]
+    assert extent(profiles, first).compression.tolist() == [2.0, 1.0]
+    assert extent(profiles, first).expansion.tolist() == [3.0, -1.5]
 
 
 def test_the_figures_are_octaves_between_the_input_the_lowest_block_and_the_last():
@@ -88,7 +89,7 @@ def test_gaps_are_told_in_octaves_and_label_information_as_it_is(measure, values
 def test_without_logits_the_last_layer_is_the_last_block():
     rows = found(depth(names=("input", "a", "b", "c", "d")))
     assert rows["compression", "clean"].value == 4.0
-    assert rows["expansion", "clean"].value == 0.0
+    assert rows["expansion", "clean"].value == -2.0
 
 
 def test_where_no_input_was_recorded_the_first_layer_stands_for_it():

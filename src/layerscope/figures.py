@@ -74,9 +74,10 @@ def telescope(
     Raises:
         ValueError: if the run holds no such measure under that reduction.
     """
-    rows = select(run.results, measure=measure, reduction=reduction, condition="clean")
+    layers = run.results[run.results["layer_index"] >= 0]
+    rows = select(layers, measure=measure, reduction=reduction, condition="clean")
     if rows.empty:
-        known = run.results.loc[run.results["condition"] == "clean", ["measure", "reduction"]].drop_duplicates()
+        known = layers.loc[layers["condition"] == "clean", ["measure", "reduction"]].drop_duplicates()
         told = ", ".join(f"{m} under {r}" for m, r in known.itertuples(index=False) if r)
         raise ValueError(f"The run holds no {measure!r} under {reduction!r}; it holds {told}.")
     with mpl.rc_context(STYLE):
@@ -87,15 +88,15 @@ def telescope(
             ("reduction", "reduction alone", (0, (1, 3))),
             ("untrained", "same network, untrained", "--"),
         ):
-            null = select(run.results, measure=measure, reduction=reduction, condition=condition)
+            null = select(layers, measure=measure, reduction=reduction, condition=condition)
             if len(null):
                 _line(axes, null, label, color=NULL, style=style, marker="")
         _line(axes, rows, "trained", color=INK)
         axes.set_title(f"{MEASURES[measure].title}, under {reduction}", loc="left", fontsize=9, fontweight="bold")
         axes.set_ylabel(MEASURES[measure].unit)
-        if rows["high"].max() <= 1.05:
-            axes.set_ylim(min(0.0, float(rows["low"].min())), 1.0)
-        else:
+        if MEASURES[measure].unit.startswith("share"):
+            axes.set_ylim(min(0.0, axes.get_ylim()[0]), max(1.0, axes.get_ylim()[1]))
+        elif rows["low"].min() >= 0:
             axes.set_ylim(bottom=0)
         _legend(axes)
         _depth_axis(axes, list(rows["layer"]))
@@ -103,10 +104,10 @@ def telescope(
 
 
 def telescopes(run: Run) -> Figure:
-    """The telescope's three measures over depth, a row each, under every reduction, a column each."""
+    """What the telescope is told of, and the intrinsic dimension, over depth: a row each, under every reduction."""
     reductions = run.recordings["clean"].reductions
-    has = set(run.results["measure"])
-    measures = [measure for measure in (*TELESCOPE, "class_gap", "dimension_twonn") if measure in has]
+    has = [set(run.results.loc[run.results["reduction"] == reduction, "measure"]) for reduction in reductions]
+    measures = [name for name in (*TELESCOPE, "class_gap", "dimension_twonn") if all(name in one for one in has)]
     count = len(run.recordings["clean"].depth(reductions[0]))
     with mpl.rc_context(STYLE):
         size = (len(reductions) * (0.75 * STEP * count + 2.6), 2.3 * len(measures))

@@ -119,7 +119,7 @@ def weighted_mean(values: Float[Tensor, " n"], weights: Weights) -> Replicates:
 def weighted_median(values: Float[Tensor, " n"], weights: Weights) -> Replicates:
     """The lower median of `values` on each bootstrap draw; `values` may hold infinity."""
     order = values.argsort(stable=True)
-    reached = weights[:, order].cumsum(1) >= weights.shape[1] / 2
+    reached = weights[:, order].cumsum(1) >= weights.sum(1, keepdim=True) / 2
     return values[order][reached.int().argmax(1)]
 
 

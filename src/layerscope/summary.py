@@ -128,7 +128,7 @@ class Figure(NamedTuple):
         text = f"{self.value:+.2f} {what} ({self.low:.2f} to {self.high:.2f})"
         if self.p != self.p:
             return f"{text}; untrained draws to judge it by are too few"
-        return f"{text}; untrained {self.untrained:+.2f}, p = {_rounded(self.p)}"
+        return f"{text}; untrained {self.untrained:+.2f}, {_rounded(self.p)}"
 
     def beside(self, does: str) -> str:
         """How it stands beside the untrained network's."""
@@ -148,7 +148,8 @@ def _wider(figure: Figure) -> str:
 
 
 def _rounded(p: float) -> str:
-    return f"{p:.1g}" if p < 0.01 else f"{p:.2f}"
+    """Three digits after the point, so that no p below 0.05 reads as 0.05."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def _figure(results: pd.DataFrame, reduction: str, name: str, unit: str) -> Figure | None:

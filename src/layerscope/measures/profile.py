@@ -205,9 +205,11 @@ def _stretched(coded: Coded, stepped: Recording, first: Layer, layer: Layer, wei
         here = fitted.scaled(coded.recording.vectors(one))
         sizes.append(geometry.spread(here))
         steps.append(fitted.scaled(stepped.vectors(one)) - here)
-    if min(sizes) == 0:
+    moved = steps[0].norm(dim=1) > 0  # at the bounds of the input space a step may be clipped away
+    if min(sizes) == 0 or not bool(moved.any()):
         return {}
-    return {"local_stretch": median(geometry.stretches(*steps) * (sizes[0] / sizes[1]), weights)}
+    grown = geometry.stretches(steps[0][moved], steps[1][moved]) * (sizes[0] / sizes[1])
+    return {"local_stretch": median(grown, weights[:, moved])}
 
 
 def _dimensions(near: geometry.Neighbours, weights: Weights) -> Found:

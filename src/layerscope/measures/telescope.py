@@ -8,7 +8,7 @@ draw, with its own minimum, and, for label information, of every permutation of 
 """
 
 from collections.abc import Callable, Sequence
-from math import isfinite, nan, sqrt
+from math import inf, nan, sqrt
 from typing import NamedTuple
 
 import torch
@@ -88,7 +88,7 @@ def telescope(depth: Depth, reduction: str) -> list[Result]:
     `compression_p` and `expansion_p` of conditions `untrained` (Student's t for a further draw, two-sided; at least two
     draws) and `shuffled` (the share of permutations that reach the figure, the network itself counted in) hold the
     p-values. Where the input was not recorded (texts, tokens) the first layer stands for it. Nothing comes with fewer
-    than two blocks.
+    than two blocks, nor of a measure that is infinite, or 0 where octaves are counted, at some layer (a dead one).
     """
     last = len(depth.names) - (depth.names[-1] == "logits")
     if last < 3:
@@ -96,7 +96,8 @@ def telescope(depth: Depth, reduction: str) -> list[Result]:
     rows: list[Result] = []
     for measure, scale in SCALED.items():
         own = [layer[measure] for layer in depth.own[:last] if measure in layer]
-        if len(own) < last or not all(isfinite(one.value) for one in own):
+        least = 0 if UNITS[measure].startswith(OCTAVES) else -inf
+        if len(own) < last or not all(least < one.value < inf for one in own):
             continue
         values = scale(_values(own))
         figures = extent(values)
@@ -126,7 +127,7 @@ def _values(estimates: Sequence[Estimate]) -> Float[Tensor, " layers"]:
 
 
 def _figure(
-    name: str, value: float, replicates: Replicates, untrained: Float[Tensor, " draws"],
+    name: str, value: float, replicates: Replicates, untrained: Float[Tensor, " nulls"],
     shuffled: Float[Tensor, " permutations"] | None, n: int, place: Place, unit: str,
 ) -> list[Result]:  # fmt: skip
     """The rows of one figure."""
