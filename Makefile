@@ -1,22 +1,31 @@
 # make demo: environment, installation, the main job on the bundled network.
 # make test: the same environment, everything that checks.
 # make bench IMAGES=folder: other libraries beside ours (docs/benchmarks.md); about forty minutes.
+# make study IMAGES=folder: the telescope study (docs/study.md), about an hour and a half; MAILS=folder for its mails.
+# make simulate: bias, coverage and nulls (docs/telescope.md); about ten minutes.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench study simulate clean
 
 demo: .venv/.complete
 	$(BIN)/layerscope demo --out runs/demo
 
 test: .venv/.complete
 	scripts/check
-	$(BIN)/python -m pytest --cov --cov-report=term --durations=10
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report=term --durations=10
 
 bench: .venv/.complete
 	$(BIN)/python -m pip install --progress-bar=on --constraint constraints.txt --group bench
 	for part in speed exact cost disk; do $(BIN)/python benchmarks/som.py $$part --images $(IMAGES) || exit 1; done
 	for part in overhead memory reading kills; do $(BIN)/python benchmarks/recording.py $$part || exit 1; done
+	$(BIN)/python benchmarks/profile.py
+
+study: .venv/.complete
+	$(BIN)/python studies/telescope/study.py --images $(IMAGES) $(if $(MAILS),--mails $(MAILS))
+
+simulate: .venv/.complete
+	$(BIN)/python studies/simulations.py
 
 check: .venv/.complete
 	scripts/check

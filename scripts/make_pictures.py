@@ -18,6 +18,7 @@ def main() -> None:
         figure.savefig(
             ROOT / "docs/images" / f"depth-{reduction.partition(':')[0]}.png", dpi=80, metadata={"Software": None}
         )
+    ls.figures.telescopes(run).savefig(ROOT / "docs/images/telescope.png", dpi=70, metadata={"Software": None})
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def telescope(
         for condition, label, style in (
             ("shuffled", "labels shuffled", ":"),
             ("codebook", "random codebook", "-."),
-            ("reduction", "reduction alone", (0, (1, 3))),
+            ("reduction", "reduction alone", (0, (8, 3))),
             ("untrained", "same network, untrained", "--"),
         ):
             null = select(layers, measure=measure, reduction=reduction, condition=condition)
