@@ -49,7 +49,9 @@ Five architectures were trained on Fashion-MNIST by the study itself, with three
 also adversarially (PGD at 8/255). EfficientNet-Lite0 has its ImageNet weights and a linear head for the same images;
 MiniLM has its own weights and a linear head that tells spam from ham. Each is measured on samples that neither the
 network nor its maps were fitted on, beside five untrained draws of its architecture. p is that of one more untrained
-draw (Student's t, two-sided), corrected for the number of networks by Holm's method within each row of a claim.
+draw (Student's t, two-sided), corrected for the number of networks by Holm's method for each claim and reduction.
+Networks of one architecture are held against the same five draws, so that their p-values go together; and what holds
+for these small networks and images is shown for no others.
 
 ## The networks
 
@@ -70,17 +72,17 @@ draw (Student's t, two-sided), corrected for the number of networks by Holm's me
     yield from _figures(
         results, names, "expansion", "label_information",
         "Deep layers make codes diverse",
-        "How far label information rises from its lowest block to the last, in shares of H(label).",
+        "How far label information rises from the lowest block before the last to the last, in shares of H(label).",
     )  # fmt: skip
     yield from _figures(
         results, names, "expansion", "octaves of participation_ratio",
         "Deep layers widen the space",
-        "How far the participation ratio rises from its lowest block to the last, in octaves.",
+        "How far the participation ratio rises from the lowest block before the last to the last, in octaves.",
     )  # fmt: skip
     yield from _figures(
         results, names, "expansion", "octaves of class_gap",
         "Deep layers part the classes",
-        "How far the gap to another class rises from its lowest block to the last, in octaves.",
+        "How far the gap to another class rises from the lowest block before the last to the last, in octaves.",
     )  # fmt: skip
     yield from _hunchback(results, names)
     yield from _departure(results, names)
@@ -109,13 +111,14 @@ What a code of the last block tells of the network's own answer, I(code; answer)
             shares.append((told["value"], told["value"] > label["high"]))
             yield (
                 f"| {name} | {reduction} | {_with_interval(told)} | {_with_interval(label)} | "
-                f"{told['null_untrained']:.2f} |"
+                f"{'one answer' if np.isnan(told['null_untrained']) else format(told['null_untrained'], '.2f')} |"
             )
     least, beyond = min(value for value, _ in shares), sum(more for _, more in shares)
     yield f"""
 The last block's codes tell at least {least:.2f} of the answer in every network. In {beyond} of {len(shares)} rows they
 tell clearly more of the answer than of the label (above the label's 95 % interval). The untrained column is what codes
-of an untrained network tell of that network's own answer: high there, too, where answers follow from the last block."""
+of an untrained network tell of that network's own answer: high there, too, where answers follow from the last block;
+*one answer* where it gives the same to all samples."""
 
 
 def _figures(
