@@ -98,45 +98,60 @@ class Neighbours(NamedTuple):
 
 
 def neighbours(vectors: Vectors, labels: Labels | None, k: int) -> Neighbours:
-    """The k nearest samples of each, and the nearest of another class. n^2 d multiplications; n x n never at once.
+    """The k nearest samples of each, and the nearest of another class. n^2 d / 2 multiplications; n x n never at once.
 
     Which samples are near is told by products, whose rounding would drown a small distance; the distances themselves
-    are taken directly.
+    are taken directly. Each pair is looked at once, for both of its samples.
     """
     count, few = len(vectors), min(k, len(vectors) - 1)
     centred = (vectors - vectors.double().mean(0).to(vectors.dtype)).float()
     half = centred.square().sum(1) / 2
-    found, near, beyond, across = [], [], [], []
+    nearest, others = _Nearest(centred, few), _Nearest(centred, 0 if labels is None else min(ACROSS, few))
+    held = centred.new_empty(min(BLOCK, count) * count)
     for start in range(0, count, BLOCK):
-        own = centred[start : start + BLOCK]
-        closeness = torch.addmm(-half, own, centred.T)  # (|x|^2 - |x - y|^2) / 2
-        rows = torch.arange(len(own), device=vectors.device)
-        closeness[rows, rows + start] = -torch.inf
-        which = closeness.topk(few, dim=1).indices
-        found.append(which)
-        near.append(_apart(vectors[start : start + BLOCK], vectors, which))
+        own, rest = centred[start : start + BLOCK], centred[start:]
+        closeness = held[: len(own) * len(rest)].view(len(own), len(rest))
+        torch.addmm(-half[start:], own, rest.T, out=closeness)
+        closeness -= half[start : start + BLOCK, None]  # -|x - y|^2 / 2
+        closeness.diagonal().fill_(-torch.inf)
+        nearest.update(start, closeness)
         if labels is not None:
-            closeness[labels[start : start + BLOCK, None] == labels[None]] = -torch.inf
-            other = closeness.topk(min(ACROSS, few), dim=1)
-            apart = _apart(vectors[start : start + BLOCK], vectors, other.indices)
-            beyond.append(other.indices)
-            across.append(torch.where(other.values > -torch.inf, apart, torch.inf))
-    distances = torch.cat(near).sort(1)
-    if labels is None:
-        none = vectors.new_zeros(count, 0)
-        return Neighbours(distances.values, torch.cat(found).gather(1, distances.indices), none.double(), none.long())
-    gaps = torch.cat(across).sort(1)
-    return Neighbours(
-        distances.values,
-        torch.cat(found).gather(1, distances.indices),
-        gaps.values,
-        torch.cat(beyond).gather(1, gaps.indices),
-    )
+            closeness.masked_fill_(labels[start : start + BLOCK, None] == labels[start:], -torch.inf)
+            others.update(start, closeness)
+    near, gaps = (one.distances(vectors) for one in (nearest, others))
+    return Neighbours(*near, *gaps)
+
+
+class _Nearest:
+    """The nearest of what has been seen so far, for each sample."""
+
+    def __init__(self, vectors: Vectors, few: int) -> None:
+        self._few, self._closeness = few, vectors.new_full((len(vectors), few), -torch.inf)
+        self._which = torch.zeros(len(vectors), few, dtype=torch.int64, device=vectors.device)
+
+    def update(self, start: int, closeness: Float[Tensor, "b rest"]) -> None:
+        """How close the samples from `start` on, `b` of them, are to themselves and to all that come after."""
+        height = len(closeness)
+        for place, part, along in ((start, closeness, 1), (start + height, closeness[:, height:], 0)):
+            found = part.topk(min(self._few, part.shape[along]), dim=along)
+            values, which = (one if along else one.T for one in found)
+            some = slice(place, place + len(values))
+            both = torch.cat([self._closeness[some], values], 1).topk(self._few, dim=1)
+            self._closeness[some] = both.values
+            self._which[some] = torch.cat([self._which[some], which + start], 1).gather(1, both.indices)
+
+    def distances(self, vectors: Vectors) -> tuple[Float[Tensor, "n few"], Int[Tensor, "n few"]]:
+        """Taken directly, nearest first, and whose they are; infinite where nothing was near."""
+        parts = zip(vectors.split(BLOCK), self._which.split(BLOCK), strict=True)
+        apart = torch.cat([_apart(own, vectors, which) for own, which in parts])
+        found = torch.where(self._closeness > -torch.inf, apart, torch.inf).sort(1)
+        return found.values, self._which.gather(1, found.indices)
 
 
 def _apart(own: Float[Tensor, "b d"], others: Vectors, which: Int[Tensor, "b k"]) -> Float[Tensor, "b k"]:
     """The distance from each row to some of the others."""
-    return torch.stack([(own - others[column]).norm(dim=1) for column in which.T], dim=1).double()
+    columns = [(own - others[column]).norm(dim=1) for column in which.T]
+    return torch.stack(columns, dim=1).double() if columns else own.new_zeros(len(own), 0).double()
 
 
 def class_gaps(vectors: Vectors, labels: Labels) -> PerSample:
