@@ -144,7 +144,7 @@ def test_weights_go_with_their_rows():
         (iter([VALUES]), True),
         (3, False),
     ],
-    ids=str,
+    ids=[f"source-{number}" for number in range(9)],
 )
 def test_blocks_are_told_from_rows(source, expected):
     assert is_blocks(source) == expected

@@ -51,7 +51,7 @@ Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
 
 @app.command(epilog="Example: layerscope demo --out runs/demo")
 def demo(out: Out = Path("runs/demo"), seed: Seed = 0, overwrite: Overwrite = False) -> None:
-    """Measure the bundled network on the bundled images: about a minute on two cores."""
+    """Measure the bundled network on the bundled images: one to two minutes on two cores."""
     with _told():
         study = Study(
             out,
