@@ -27,9 +27,9 @@ from layerscope.measures.geometry import (
     neighbours,
     participation_influence,
     participation_ratio,
+    relative_steps,
     shifts_over_gaps,
     spread,
-    stretches,
 )
 from layerscope.stats import Z, dealt_groups, resample
 
@@ -412,9 +412,8 @@ def test_the_spread_of_known_samples():
     assert spread(torch.full((5, 2), 0.1)) == pytest.approx(0, abs=1e-7)
 
 
-def test_steps_of_known_lengths_stretch_by_their_ratio():
-    start, end = (
-        torch.tensor([[3.0, 4.0], [0.0, 1.0], [2.0, 0.0]]),
-        torch.tensor([[0.0, 10.0, 0.0], [1.0, 2.0, 2.0], [0.0, 0.0, 0.0]]),
-    )
-    assert stretches(start, end).tolist() == [2.0, 3.0, 0.0]
+def test_steps_are_told_in_spreads_of_where_they_start():
+    before = torch.tensor([[3.0, 0.0], [-3.0, 0.0], [0.0, 4.0], [0.0, -4.0]])  # mean square 12.5
+    after = before + torch.tensor([[3.0, 4.0], [0.0, 0.0], [1.0, 0.0], [0.0, 2.0]])
+    expected = torch.tensor([5.0, 0.0, 1.0, 2.0]).double() / 12.5**0.5
+    torch.testing.assert_close(relative_steps(before, after), expected)

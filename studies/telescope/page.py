@@ -27,6 +27,26 @@ PANELS = (
     ("dimension_twonn", "intrinsic dimension, TwoNN"),
 )
 
+CLAIMS = (
+    (
+        "compression", "octaves of participation_ratio", "Shallow layers compress",
+        "How far the participation ratio of the lowest block lies below the input's, in octaves.",
+    ),
+    (
+        "expansion", "label_information", "Deep layers make codes diverse",
+        "How far label information rises from the lowest block before the last to the last, in shares of H(label).",
+    ),
+    (
+        "expansion", "octaves of participation_ratio", "Deep layers widen the space",
+        "How far the participation ratio rises from the lowest block before the last to the last, in octaves.",
+    ),
+    (
+        "expansion", "octaves of class_gap", "Deep layers part the classes",
+        "How far the gap to another class rises from the lowest block before the last to the last, in octaves.",
+    ),
+)  # fmt: skip
+"""Each of the telescope's figures that a claim is about: its name and unit, the claim, and what is measured."""
+
 
 def write_page(results: pd.DataFrame) -> None:
     """The page and its figures."""
@@ -64,26 +84,8 @@ for these small networks and images is shown for no others.
         robust = f"{attacked['value'].iloc[0]:.1%}" if len(attacked) else "not attacked"
         yield f"| {name} | {clean['n'].iloc[0]:,} | {clean['value'].iloc[0]:.1%} | {robust} |"
     yield from _predictions(results, names)
-    yield from _figures(
-        results, names, "compression", "octaves of participation_ratio",
-        "Shallow layers compress",
-        "How far the participation ratio of the lowest block lies below the input's, in octaves.",
-    )  # fmt: skip
-    yield from _figures(
-        results, names, "expansion", "label_information",
-        "Deep layers make codes diverse",
-        "How far label information rises from the lowest block before the last to the last, in shares of H(label).",
-    )  # fmt: skip
-    yield from _figures(
-        results, names, "expansion", "octaves of participation_ratio",
-        "Deep layers widen the space",
-        "How far the participation ratio rises from the lowest block before the last to the last, in octaves.",
-    )  # fmt: skip
-    yield from _figures(
-        results, names, "expansion", "octaves of class_gap",
-        "Deep layers part the classes",
-        "How far the gap to another class rises from the lowest block before the last to the last, in octaves.",
-    )  # fmt: skip
+    for claim in CLAIMS:
+        yield from _figures(results, names, *claim)
     yield from _hunchback(results, names)
     yield from _departure(results, names)
     yield """

@@ -11,6 +11,8 @@ from layerscope.stats import dealt_groups, jackknife_influence
 from layerscope.types import Flags, Labels, PerSample, Replicates, Vectors, Weights
 
 BLOCK = 1024
+PAIRS = 2**24
+"""Pairs of samples looked at together, at most: 64 MB, however many samples there are."""
 ACROSS = 3
 """Nearest samples of other classes that are kept, so that one is left when the jackknife takes some out."""
 FEWEST = 20
@@ -107,16 +109,17 @@ def neighbours(vectors: Vectors, labels: Labels | None, k: int) -> Neighbours:
     centred = (vectors - vectors.double().mean(0).to(vectors.dtype)).float()
     half = centred.square().sum(1) / 2
     nearest, others = _Nearest(centred, few), _Nearest(centred, 0 if labels is None else min(ACROSS, few))
-    held = centred.new_empty(min(BLOCK, count) * count)
-    for start in range(0, count, BLOCK):
-        own, rest = centred[start : start + BLOCK], centred[start:]
+    height = max(1, min(BLOCK, count, PAIRS // count))
+    held = centred.new_empty(height * count)
+    for start in range(0, count, height):
+        own, rest = centred[start : start + height], centred[start:]
         closeness = held[: len(own) * len(rest)].view(len(own), len(rest))
         torch.addmm(-half[start:], own, rest.T, out=closeness)
-        closeness -= half[start : start + BLOCK, None]  # -|x - y|^2 / 2
+        closeness -= half[start : start + height, None]  # -|x - y|^2 / 2
         closeness.diagonal().fill_(-torch.inf)
         nearest.update(start, closeness)
         if labels is not None:
-            closeness.masked_fill_(labels[start : start + BLOCK, None] == labels[start:], -torch.inf)
+            closeness.masked_fill_(labels[start : start + height, None] == labels[start:], -torch.inf)
             others.update(start, closeness)
     near, gaps = (one.distances(vectors) for one in (nearest, others))
     return Neighbours(*near, *gaps)
@@ -317,6 +320,6 @@ def shifts_over_gaps(clean: Vectors, perturbed: Vectors, gaps: Float[Tensor, " n
     return torch.where(shifts > 0, shifts / gaps, torch.zeros_like(shifts))
 
 
-def stretches(start: Float[Tensor, "n a"], end: Float[Tensor, "n b"]) -> PerSample:
-    """How much longer each sample's step has become: |step at the end| / |step at the start|; (n, any width) each."""
-    return end.double().norm(dim=1) / start.double().norm(dim=1)
+def relative_steps(before: Vectors, after: Vectors) -> PerSample:
+    """How far each sample moved, in spreads of where it was; NaN or infinite where that has no spread."""
+    return (after - before).double().norm(dim=1) / spread(before)

@@ -28,7 +28,7 @@ from layerscope.stats import (
     share_interval,
     weighted_mean,
 )
-from layerscope.types import Units, Vectors, Weights
+from layerscope.types import PerSample, Units, Vectors, Weights
 
 DRAWS = 200
 PERMUTATIONS = 200
@@ -98,11 +98,12 @@ def profile(
             permuted: list[Tensor | None] = []
             layers = recording.depth(reduction)
             floor = {} if alone is None else _floor(alone, reduction, weights)
+            start, *starts = (_steps(one, layers[0]) for one in (trained, *untrained))
             for index, layer in enumerate(layers):
-                own = _estimated(trained, layers, index, weights, full=True)
+                own = _estimated(trained, layers, index, weights, start, full=True)
                 place = Place(layer.name, index, "clean", reduction)
-                for draw, found in zip(untrained, nulls, strict=True):
-                    found.append(_estimated(draw, layers, index, weights))
+                for draw, first, found in zip(untrained, starts, nulls, strict=True):
+                    found.append(_estimated(draw, layers, index, weights, first))
                 shuffled = _shuffled(trained, layer, permutations=permutations, seed=seed)
                 for measure, estimate in own.items():
                     pooled = _pooled([found[-1][measure] for found in nulls if measure in found[-1]])
@@ -143,14 +144,23 @@ def _rows(found: Found, place: Place) -> list[Result]:
     return [finding(measure, one.value, one.bounds, one.n, place) for measure, one in found.items()]
 
 
-def _estimated(coded: Coded, layers: Sequence[Layer], index: int, weights: Weights, *, full: bool = False) -> Found:
-    """Every measure of one layer by name; with `full` those that have no untrained null, too."""
+def _estimated(
+    coded: Coded,
+    layers: Sequence[Layer],
+    index: int,
+    weights: Weights,
+    start: PerSample | None = None,
+    *,
+    full: bool = False,
+) -> Found:
+    """Every measure of one layer by name; `start`: the first layer's steps; `full`: what has no untrained null, too."""
     layer = layers[index]
     fitted, best = coded.atlas.maps[layer], best_of(coded.codes, layer)
     vectors = fitted.scaled(coded.recording.vectors(layer))
     found = _space(vectors, coded, weights)
-    if coded.stepped is not None and index:
-        found |= _stretched(coded, coded.stepped, layers[0], layer, weights)
+    end = _steps(coded, layer) if index else None
+    if start is not None and end is not None:
+        found |= _stretched(start, end, weights)
     found |= _codes(coded, layer, weights)
     errors = (vectors - fitted.prototypes[best.unit]).norm(dim=1).double()
     found["quantization_error"] = linear(float(errors.mean()), errors - errors.mean(), weights)
@@ -197,19 +207,21 @@ def _space(vectors: Vectors, coded: Coded, weights: Weights) -> Found:
     return found
 
 
-def _stretched(coded: Coded, stepped: Recording, first: Layer, layer: Layer, weights: Weights) -> Found:
-    """How much a small step of the input has been stretched on the way to a layer, each in the layer's own spread."""
-    sizes, steps = [], []
-    for one in (first, layer):
-        fitted = coded.atlas.maps[one]
-        here = fitted.scaled(coded.recording.vectors(one))
-        sizes.append(geometry.spread(here))
-        steps.append(fitted.scaled(stepped.vectors(one)) - here)
-    moved = steps[0].norm(dim=1) > 0  # at the bounds of the input space a step may be clipped away
-    if min(sizes) == 0 or not bool(moved.any()):
+def _steps(coded: Coded, layer: Layer) -> PerSample | None:
+    """How far a small step of the input moves each sample in a layer, in spreads of the layer."""
+    if coded.stepped is None:
+        return None
+    before, after = (one.vectors(layer) for one in (coded.recording, coded.stepped))
+    fitted = coded.atlas.maps[layer]
+    return geometry.relative_steps(fitted.scaled(before), fitted.scaled(after))
+
+
+def _stretched(start: PerSample, end: PerSample, weights: Weights) -> Found:
+    """How much a small step of the input has been stretched on its way."""
+    moved = start > 0  # at the bounds of the input space a step may be clipped away
+    if not bool(moved.any()) or not bool((start.isfinite() & end.isfinite()).all()):
         return {}
-    grown = geometry.stretches(steps[0][moved], steps[1][moved]) * (sizes[0] / sizes[1])
-    return {"local_stretch": median(grown, weights[:, moved])}
+    return {"local_stretch": median(end[moved] / start[moved], weights[:, moved])}
 
 
 def _dimensions(near: geometry.Neighbours, weights: Weights) -> Found:
