@@ -1,5 +1,5 @@
 # make demo: environment, installation, the main job on the bundled network.
-# make test: the same environment, everything that checks.
+# make test: the same environment, everything that checks, in two processes of one thread each.
 # make bench IMAGES=folder: other libraries beside ours (docs/benchmarks.md); about forty minutes.
 # make study IMAGES=folder: the telescope study (docs/study.md), about an hour and a half; MAILS=folder for its mails.
 # make simulate: bias, coverage and nulls (docs/telescope.md); about ten minutes.
@@ -13,7 +13,7 @@ demo: .venv/.complete
 
 test: .venv/.complete
 	scripts/check
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report=term --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report=term --durations=10
 
 bench: .venv/.complete
 	$(BIN)/python -m pip install --progress-bar=on --constraint constraints.txt --group bench
