@@ -412,6 +412,20 @@ def test_the_spread_of_known_samples():
     assert spread(torch.full((5, 2), 0.1)) == pytest.approx(0, abs=1e-7)
 
 
+def test_pairs_held_at_once_change_nothing(monkeypatch):
+    vectors, labels = torch.randn(90, 4, generator=torch.Generator().manual_seed(0)), torch.arange(90) % 3
+    whole = neighbours(vectors, labels, 5)
+    monkeypatch.setattr(geometry, "PAIRS", 7 * 90)
+    heights = []
+    update = geometry._Nearest.update
+    monkeypatch.setattr(
+        geometry._Nearest, "update", lambda self, start, near: heights.append(len(near)) or update(self, start, near)
+    )
+    for one, other in zip(neighbours(vectors, labels, 5), whole, strict=True):
+        torch.testing.assert_close(one, other)
+    assert max(heights) == 7
+
+
 def test_steps_are_told_in_spreads_of_where_they_start():
     before = torch.tensor([[3.0, 0.0], [-3.0, 0.0], [0.0, 4.0], [0.0, -4.0]])  # mean square 12.5
     after = before + torch.tensor([[3.0, 4.0], [0.0, 0.0], [1.0, 0.0], [0.0, 2.0]])

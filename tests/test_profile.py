@@ -383,3 +383,21 @@ def test_a_network_that_drops_a_direction_stretches_steps_along_the_other(tmp_pa
 def test_without_a_step_there_is_no_stretch(by_hand):
     assert "local_stretch" not in set(by_hand["measure"])
     assert isnan(by_hand["null_untrained"].iloc[1])
+
+
+def test_samples_whose_step_is_clipped_away_do_not_count(tmp_path):
+    clean = recorded(tmp_path / "clean", linear(torch.eye(3)), INPUTS)
+    moves = [(0.25, 0.0, 0.0) if row % 3 == 0 else (0.0, 0.0, 0.0) for row in range(len(INPUTS))]
+    stepped = recorded(tmp_path / "step", linear(torch.eye(3)), INPUTS, condition="step", perturb=Moved(tuple(moves)))
+    rows = select(profiled(fitted(clean, Grid(2, 2), stepped=stepped)), measure="local_stretch", condition="clean")
+    assert rows["value"].tolist() == pytest.approx([1.0, 1.0], rel=1e-5)
+    assert set(rows["n"]) == {len(moves[::3])}
+
+
+def test_label_information_that_permutations_reach_has_0_in_its_interval(tmp_path):
+    labels = torch.arange(len(INPUTS)) % 2
+    clean = recorded(tmp_path / "clean", linear(torch.eye(3)), gaussian(len(INPUTS), 3, seed=5), labels)
+    rows = select(profiled(fitted(clean, Grid(2, 2))), measure="label_information", condition="clean")
+    for row in rows.itertuples():
+        assert row.low <= 0 <= row.value or row.value > row.null_shuffled
+    assert (rows["low"] <= 0).any()
