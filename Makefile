@@ -19,7 +19,7 @@ bench: .venv/.complete
 	$(BIN)/python -m pip install --progress-bar=on --constraint constraints.txt --group bench
 	for part in speed exact cost disk; do $(BIN)/python benchmarks/som.py $$part --images $(IMAGES) || exit 1; done
 	for part in overhead memory reading kills; do $(BIN)/python benchmarks/recording.py $$part || exit 1; done
-	$(BIN)/python benchmarks/profile.py
+	$(BIN)/python benchmarks/measures.py
 
 study: .venv/.complete
 	$(BIN)/python studies/telescope/study.py --images $(IMAGES) $(if $(MAILS),--mails $(MAILS))

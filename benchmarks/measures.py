@@ -1,6 +1,6 @@
 """What the profile costs: all measures from recorded activations, and one of them beside another library.
 
-    python benchmarks/profile.py
+    python benchmarks/measures.py
 
 All measures of 10 layers, 10,000 samples, 400 units, 200 bootstrap draws and permutations, with the four nulls (one
 untrained draw, shuffled labels, a random codebook, the reduction alone), in a process of its own; then TwoNN on
