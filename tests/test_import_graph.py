@@ -24,7 +24,7 @@ LAYERS = [  # low to high; names on one line are siblings and may not import eac
     {"atlas"},
     {"codes"},
     {"measures", "attacks"},
-    {"flow", "figures", "cautions"},
+    {"flow", "vulnerability", "figures", "cautions"},
     {"report", "demo"},
     {"run"},
     {"study"},

@@ -1,9 +1,10 @@
 """What a reader should know before believing a run's numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from layerscope.attacks import Check
 from layerscope.data import Data
 from layerscope.network import Network
 from layerscope.recording import Recording
@@ -31,6 +32,15 @@ def shape_cautions(network: Network, measured: Data, names: Sequence[str], reduc
             "over their positions: a rise from the one kind to the other is the averaging's. Compare them under sketch."
         )
     return found
+
+
+def attack_cautions(checks: Mapping[str, Sequence[Check]]) -> list[str]:
+    """The checks that an attack did not pass."""
+    return [
+        f"The check of {attack} that {one.name} failed: {one.told}. Don't trust its robust accuracy or its flow before "
+        "you know why."
+        for attack, made in checks.items() for one in made if not one.passed
+    ]  # fmt: skip
 
 
 def cautions_of(recording: Recording, results: pd.DataFrame, network: Network, measured: Data, grid: Grid) -> list[str]:

@@ -79,7 +79,13 @@ def run(
     layers: Annotated[
         list[str] | None, typer.Option(help="Name or pattern of layers, several times if need be; by default `auto`.")
     ] = None,
-    attack: Annotated[str, typer.Option(help="`pgd:linf=8/255[,steps=10]`, or `none`.")] = "pgd:linf=8/255",
+    attack: Annotated[
+        list[str] | None,
+        typer.Option(help="`pgd:linf=8/255[,steps=10]`, repeatable; or `none`. By default pgd:linf=8/255."),
+    ] = None,
+    smallest: Annotated[
+        str, typer.Option(help="What looks for the smallest perturbations: `fmn:linf`, `bisect:l2`, ...; or `none`.")
+    ] = "auto",
     reduction: Annotated[
         list[str] | None, typer.Option(help="`mean`, `flatten`, `sketch:SIZE`; by default mean and sketch:512.")
     ] = None,
@@ -103,7 +109,8 @@ def run(
             fit_data=fit_data,
             layers=layers or "auto",
             reductions=tuple(reduction or ("mean", "sketch:512")),
-            attack=None if attack == "none" else attack,
+            attack=None if attack == ["none"] else tuple(attack or ("pgd:linf=8/255",)),
+            smallest=None if smallest == "none" else smallest,
             grid=_grid(grid),
             align=align,
             scaling=scaling,

@@ -23,3 +23,7 @@ class FolderInUseError(LayerscopeError):
 
 class StorageError(LayerscopeError, OSError):
     """The disk is full, or the folder can't be written."""
+
+
+class AllWrongError(LayerscopeError, ValueError):
+    """Every sample is answered wrong already, so that an attack has nothing to change."""

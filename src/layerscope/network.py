@@ -10,7 +10,7 @@ import hashlib
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, NamedTuple, cast
@@ -234,6 +234,45 @@ class Network:
             traced.append(Call(f"{name}#{call}" if total[name] > 1 else name, modules[name], shape))
         return traced, _logits(answer, self.output)
 
+    def as_module(self) -> nn.Module:
+        """A module from input space to logits, preprocessing inside, for libraries that want one."""
+        return _Whole(self).eval()
+
+    def where_gradients_end(self, samples: Tensor) -> str:
+        """Between which layers the way from the logits back to the inputs has no gradients, in words."""
+        outputs: list[tuple[str, nn.Module, Tensor]] = []
+
+        def seen(name: str, module: nn.Module, output: Any) -> None:
+            with suppress(TypeError):
+                outputs.append((name, module, first_tensor(output, name)))
+
+        leaves = [name for name, part in self.module.named_modules() if name and not [*part.children()]]
+        inputs = samples.detach().requires_grad_(True)
+        frozen = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+        try:
+            for parameter in frozen:
+                parameter.requires_grad_(False)
+            with torch.enable_grad(), _hooked(self.module, leaves, seen):
+                prepared = self._prepared(inputs)
+                kept = [prepared] if isinstance(prepared, Tensor) else []
+                answer = _logits(self._run(prepared), self.output)
+        finally:
+            for parameter in frozen:
+                parameter.requires_grad_(True)
+        if kept and not kept[0].requires_grad:
+            return "they end in its preprocessing"
+        if answer is not None and answer.requires_grad:
+            reached = [
+                torch.autograd.grad(answer.sum(), output, retain_graph=True, allow_unused=True)[0]
+                if output.requires_grad else None for _, _, output in outputs
+            ]  # fmt: skip
+            flat = [place for place, slope in enumerate(reached) if slope is None or not slope.any()]
+            if not flat:
+                return "they end before its first layer"
+            return _between(outputs, flat[-1])
+        alive = [place for place, (_, _, output) in enumerate(outputs) if output.requires_grad]
+        return _between(outputs, alive[-1] if alive else -1)
+
     def untrained(self, seed: int) -> "Network":
         """The same architecture with fresh weights: the null model of everything that training could have done.
 
@@ -321,6 +360,26 @@ class Network:
             )
             return Output(values, layout.features)
         return Output(values, -1, mask.bool())
+
+
+class _Whole(nn.Module):
+    """A network as a module."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.module, self._network = network.module, network
+
+    def forward(self, samples: Tensor) -> Logits:
+        """The logits."""
+        return self._network(samples)
+
+
+def _between(outputs: Sequence[tuple[str, nn.Module, Tensor]], place: int) -> str:
+    """After one layer and before the next, in words."""
+    names = [f"'{name}' ({type(module).__name__})" for name, module, _ in outputs]
+    after = f"after {names[place]}" if place >= 0 else "after the inputs"
+    before = f"before {names[place + 1]}" if place + 1 < len(names) else "before the logits"
+    return f"they end {after} and {before} or in it" if place + 1 < len(names) else f"they end {after} and {before}"
 
 
 def _turned(output: Tensor, module: nn.Module, whole: nn.Module) -> tuple[Tensor, Layout]:

@@ -17,6 +17,9 @@ from layerscope.types import Samples
 WHOLE_INPUT = 4096
 """The widest input that is recorded whole under other reductions than `sketch`."""
 
+SIZES = ("linf", "l2")
+"""Names of the tensors that say how large the changes of a perturbed recording are."""
+
 Perturb = Callable[[Network, Batch], Samples]
 """Makes the inputs of a perturbed condition from a clean batch."""
 
@@ -48,10 +51,11 @@ class Recorder:
     def batch(self, batch: Batch, perturb: Perturb | None) -> dict[str, Tensor]:
         """The tensors of a batch as they go into a shard."""
         check_inputs(batch, self.network)
-        if perturb:
-            batch = batch._replace(inputs=perturb(self.network, batch))
-            check_inputs(batch, self.network)
         kept: dict[str, Tensor] = {"ids": batch.ids}
+        if perturb:
+            clean, batch = batch.inputs, batch._replace(inputs=perturb(self.network, batch))
+            check_inputs(batch, self.network)
+            kept |= _sizes(clean, batch.inputs)
 
         def keep(name: str, output: Output) -> None:
             for reduction in self._reductions[name]:
@@ -134,6 +138,14 @@ class Recorder:
                 "to one, or use `mean`, `max`, `cls` or `last`."
             )
         kept[str(layer)] = stored
+
+
+def _sizes(clean: Samples, changed: Samples) -> dict[str, Tensor]:
+    """How large each sample's change is, in both norms, where samples are one tensor of numbers each."""
+    if not isinstance(clean, Tensor) or not isinstance(changed, Tensor) or clean.shape != changed.shape:
+        return {}
+    change = (changed.cpu().double() - clean.cpu().double()).flatten(1)
+    return {norm: change.norm(p, dim=1) for norm, p in zip(SIZES, (float("inf"), 2), strict=True)}
 
 
 def several_rows(plan: Sequence[Layer]) -> frozenset[str]:

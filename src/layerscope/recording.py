@@ -3,7 +3,7 @@
     recordings/clean/
       manifest.json              layers (name, reduction, width), shards with row range and checksum
       shard-00000.safetensors    one tensor per layer (rows, width), and logits
-      samples.parquet            id, label, prediction, confidence, source
+      samples.parquet            id, label, prediction, confidence, source; linf, l2: how far it was perturbed
 
 A shard is written whole or not at all, and says in its header what it belongs to: a run that was killed finds the
 shards that are there and goes on after the last.
@@ -31,7 +31,7 @@ from layerscope.layers import LOGITS, Layer, plan_layers
 from layerscope.models import load_network
 from layerscope.network import Network
 from layerscope.progress import bar
-from layerscope.recorder import Gathered, Perturb, Recorder, several_rows
+from layerscope.recorder import SIZES, Gathered, Perturb, Recorder, several_rows
 from layerscope.reductions import PerSampleReduction, parse_reduction
 from layerscope.sources import load_data
 from layerscope.store import (
@@ -89,6 +89,8 @@ class Recording:
     """(n,): the class that the network answers; none where it has no logits."""
     shards: tuple[str, ...] = field(repr=False)
     """File names, in order of rows."""
+    sizes: Mapping[str, Tensor] = field(repr=False, default_factory=dict)
+    """Of a perturbed recording, how far each input is from the clean one: `linf` and `l2`, each (n,)."""
     _checked: set[tuple[Path, str]] = field(default_factory=set, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -250,6 +252,7 @@ def load_recording(folder: Path | str) -> Recording:
         labels=None if labels.isna().any() else torch.tensor(labels.to_numpy(dtype=np.int64)),
         predictions=None if predictions.isna().any() else torch.tensor(predictions.to_numpy(dtype=np.int64)),
         shards=tuple(shard["file"] for shard in manifest["shards"]),
+        sizes={norm: torch.tensor(table[norm].to_numpy()) for norm in SIZES if norm in table},
     )
 
 
@@ -370,6 +373,7 @@ def _finish(folder: Path, shards: Sequence[Path], made_of: dict[str, Any], plan:
             "confidence": confidence,
             "source": [data.origin(row) for row in ids.tolist()],
         }
+        | {norm: np.concatenate([load_tensor(shard, norm) for shard in shards]) for norm in SIZES if norm in names}
     )
     save_table(folder / "samples.parquet", samples)
     headers = [load_header(shard) for shard in shards]

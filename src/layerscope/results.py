@@ -67,6 +67,25 @@ MEASURES = {
         "median over samples of the shift, in distances to the nearest sample of another class",
     ),
     "grid_shift": Measure("grid steps", "grid displacement", "mean distance on the map from clean to perturbed code"),
+    "amplification": Measure(
+        "ratio", "amplification", "median growth of the shift since the first layer, each in its layer's own spread"
+    ),
+    "wrong_class_log_odds": Measure(
+        "bits", "odds of the wrong class", "how far codes move from the label's to the wrong class's, mean"
+    ),
+    "smallest_perturbation": Measure("", "smallest perturbation", "median over samples of the least that fools it"),
+    "vulnerability_homogeneity": Measure(
+        "Spearman",
+        "smallest perturbation and homogeneity",
+        "below 0: where classes share a code, less is enough to change the answer",
+    ),
+    "vulnerability_gap": Measure(
+        "Spearman",
+        "smallest perturbation and gap",
+        "above 0: where another class is near, less is enough to change the answer",
+    ),
+    "vulnerability_homogeneity_p": Measure("", "p, homogeneity", "of permutations, corrected for the layers"),
+    "vulnerability_gap_p": Measure("", "p, gap", "of permutations, corrected for the layers"),
     "accuracy": Measure("share", "accuracy", "right answers on clean inputs"),
     "robust_accuracy": Measure("share", "robust accuracy", "right answers on perturbed inputs"),
 }

@@ -1,7 +1,7 @@
 """How sure: bootstrap draws, intervals, and the interval of a share."""
 
 from collections.abc import Sequence
-from math import sqrt
+from math import isnan, sqrt
 from typing import NamedTuple
 
 import torch
@@ -152,3 +152,87 @@ def median(values: PerSample, weights: Weights) -> Estimate:
 def bootstrapped(value: float, replicates: Replicates, n: int) -> Estimate:
     """An estimate with the interval of its replicates; see `interval`."""
     return Estimate(value, replicates.float(), interval(value, replicates.float()), n)
+
+
+def midranks(values: PerSample, weights: Weights, groups: Units) -> Float[Tensor, "draws n"]:
+    """Ranks of the values on each bootstrap draw, ties shared, each group ranked alone and centred at 0.
+
+    In shares of the group's samples, so that groups of several sizes can be taken together.
+    """
+    ranks = torch.zeros(weights.shape, dtype=torch.float64)
+    for group in groups.unique():
+        own = (groups == group).nonzero()[:, 0]
+        levels, which = values[own].unique(return_inverse=True)
+        heavy = torch.zeros(len(weights), len(levels), dtype=torch.float64).index_add_(
+            1, which, weights[:, own].double()
+        )
+        total = heavy.sum(1, keepdim=True).clamp_min(1)
+        middle = (heavy.cumsum(1) - heavy / 2) / total
+        ranks[:, own] = (middle - (heavy * middle).sum(1, keepdim=True) / total)[:, which]
+    return ranks
+
+
+def rank_correlation(
+    one: PerSample, other: PerSample, weights: Weights, *, groups: Units | None = None, given: PerSample | None = None
+) -> Replicates:
+    """Spearman's rank correlation on each bootstrap draw (ones for the samples as they are).
+
+    Args:
+        one: (n,); infinity ranks highest.
+        other: (n,).
+        weights: (draws, n).
+        groups: (n,): ranks are taken within each group, so that what differs between groups plays no part.
+        given: (n,): the partial correlation given the rank of this (Kendall 1942), by the three correlations.
+
+    Returns:
+        (draws,): NaN where something does not vary.
+    """
+    groups = torch.zeros(len(one), dtype=torch.int64) if groups is None else groups
+    parts = [midranks(values, weights, groups) for values in (one, other, *(() if given is None else (given,)))]
+
+    def together(first: Float[Tensor, "draws n"], second: Float[Tensor, "draws n"]) -> Float[Tensor, " draws"]:
+        products = [(weights.double() * a * b).sum(1) for a, b in ((first, second), (first, first), (second, second))]
+        return products[0] / (products[1] * products[2]).sqrt()
+
+    plain = together(parts[0], parts[1])
+    if given is None:
+        return plain.float()
+    first, second = (together(part, parts[2]) for part in parts[:2])
+    return ((plain - first * second) / ((1 - first**2) * (1 - second**2)).sqrt()).float()
+
+
+def rank_permutation_p(
+    one: PerSample, other: PerSample, *, permutations: int, seed: int, groups: Units | None = None,
+    given: PerSample | None = None,
+) -> float:  # fmt: skip
+    """Two-sided p of a rank correlation: how often as strong a one comes when samples are paired at random.
+
+    Pairs are shuffled within groups; with `given`, what is left of the ranks after a line in the rank of `given` is
+    shuffled (Freedman & Lane 1983). The observed pairing counts as one of the permutations, so that p is never 0. NaN
+    where something does not vary.
+    """
+    n, ones = len(one), torch.ones(1, len(one))
+    groups = torch.zeros(n, dtype=torch.int64) if groups is None else groups
+    first, second = (midranks(values, ones, groups)[0] for values in (one, other))
+    if given is not None:
+        third = midranks(given, ones, groups)[0]
+        first, second = (part - third * (part @ third) / (third @ third) for part in (first, second))
+    scale = float(first.norm() * second.norm())
+    if not scale > 0:
+        return float("nan")
+    generator = torch.Generator().manual_seed(seed)
+    base = groups.argsort(stable=True)
+    drawn = torch.rand(permutations, n, generator=generator, dtype=torch.float64) + 2 * groups
+    shuffled = first[drawn.argsort(1)]
+    strong = (shuffled @ second[base]).abs() >= abs(float(first @ second)) - 1e-12 * scale
+    return (1 + int(strong.sum())) / (permutations + 1)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values corrected for their number (Holm 1979): none is below its own, all hold together. NaN stays NaN."""
+    order = sorted((value, place) for place, value in enumerate(p) if not isnan(value))
+    found, largest = [float("nan")] * len(p), 0.0
+    for rank, (value, place) in enumerate(order):
+        largest = max(largest, min(1.0, value * (len(order) - rank)))
+        found[place] = largest
+    return found

@@ -3,7 +3,7 @@
 import platform
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from importlib.metadata import version
@@ -14,14 +14,27 @@ from typing import Any
 import pandas as pd
 import torch
 from rich.console import Console
+from torch import Tensor
 
 from layerscope.atlas import Atlas, check_scaling, fit_atlas, load_atlas, random_codebook, save_atlas
-from layerscope.attacks import AbstractPerturbation, Noise, control_spec, parse_attack
-from layerscope.cautions import SAMPLES_PER_UNIT, cautions_of, shape_cautions
+from layerscope.attacks import (
+    MINIMAL,
+    AbstractPerturbation,
+    Budget,
+    Check,
+    Draws,
+    Noise,
+    check_attack,
+    control_of,
+    is_control,
+    matched_noise,
+    parse_attack,
+)
+from layerscope.cautions import SAMPLES_PER_UNIT, attack_cautions, cautions_of, shape_cautions
 from layerscope.checks import check_inputs
 from layerscope.codes import Coded, encode, load_codes, save_codes
 from layerscope.data import Batch, Data
-from layerscope.errors import CorruptFileError, RunMismatchError, StorageError
+from layerscope.errors import AllWrongError, CorruptFileError, RunMismatchError, StorageError
 from layerscope.flow import flow
 from layerscope.layers import choose_layers
 from layerscope.measures import profile
@@ -44,10 +57,13 @@ from layerscope.store import (
     save_tensors,
 )
 from layerscope.types import Inputs
+from layerscope.vulnerability import FEWEST, smallest_perturbations, vulnerability
 
 SCHEMA = 1
 STEP, PROBED = 1 / 255, 250
 """Of the inputs' range: small enough to stay near, large beside rounding; and the samples that tell a deviation."""
+CHECKED = 100
+"""Samples on which an attack checks itself."""
 FIT_SHARE = 2 / 3
 """Of the data goes to fitting the atlas where no data are given for that."""
 OWN = (
@@ -56,6 +72,7 @@ OWN = (
     "codes",
     "nulls",
     "results.parquet",
+    "smallest.parquet",
     "example.safetensors",
     "report.html",
     "study.json",
@@ -82,6 +99,26 @@ class Attacking:
 
 
 @dataclass(frozen=True)
+class Matching:
+    """Noise that changes each sample by as much as an attack did: its control."""
+
+    norm: str
+    ids: Tensor
+    sizes: Mapping[str, Tensor]
+    """Of the attack, by norm, as its recording holds them."""
+    seed: int
+
+    def __call__(self, network: Network, batch: Batch) -> Inputs:
+        """The batch's inputs, changed at random."""
+        inputs = _numbers(batch)
+        place = {sample: row for row, sample in enumerate(self.ids.tolist())}
+        rows = torch.tensor([place[sample] for sample in batch.ids.tolist()])
+        draws = Draws(inputs, batch.ids.tolist(), self.seed)
+        linf, l2 = (self.sizes[norm][rows] for norm in ("linf", "l2"))
+        return matched_noise(inputs, linf, l2, self.norm, network.bounds, draws)
+
+
+@dataclass(frozen=True)
 class Study:
     """Everything that is asked of one network and one data set; `run` carries it out.
 
@@ -102,8 +139,12 @@ class Study:
     """`auto`, a pattern, or several; see `choose_layers`."""
     reductions: Sequence[str] = ("mean", "sketch:512")
     """How outputs become vectors. Averaging compresses by itself, so claims need `sketch` beside it."""
-    attack: str | None = "pgd:linf=8/255"
-    """See `parse_attack`; noise of the same budget comes with it. None measures clean inputs only."""
+    attack: str | Sequence[str] | None = "pgd:linf=8/255"
+    """One or several; see `parse_attack`. Noise that changes each sample by as much comes with each. None measures clean
+    inputs only."""
+    smallest: str | None = "auto"
+    """What looks for the smallest perturbation of each sample, for `vulnerability`: `auto` is `fmn` of 50 steps in the
+    norm of the first attack, where there is one; None leaves that out."""
     grid: tuple[int, int] | None = None
     """Rows and columns of the hexagonal maps; by default square, of 5 sqrt(samples fitted) units or a tenth of the
     samples measured, whichever is smaller."""
@@ -133,11 +174,7 @@ class Study:
         ):
             raise ValueError(f"`grid` must be two whole numbers, (rows, columns); got {self.grid!r}.")
         check_scaling(self.scaling)
-        if self.attack is not None:
-            if not isinstance(self.attack, str):
-                raise ValueError(f"`attack` must be one spec, such as 'pgd:linf=8/255', or None; got {self.attack!r}.")
-            object.__setattr__(self, "attack", "".join(self.attack.split()))
-            parse_attack(self.attack)
+        self._settle_attacks()
         known = [] if isinstance(self.reductions, str) else [parse_reduction(name).name for name in self.reductions]
         if not known or len(set(known)) < len(known):
             raise ValueError(f"`reductions` must be a list of different reductions; got {self.reductions!r}.")
@@ -152,6 +189,33 @@ class Study:
                 f"`layers` of a study have no reductions of their own, since each is measured under all `reductions`; "
                 f"got {self.layers!r}. Leave out what follows the bar."
             )
+
+    def _settle_attacks(self) -> None:
+        """Specs without spaces, read once so that what can't be read is refused now; `auto` put into words."""
+        given = () if self.attack is None else (self.attack,) if isinstance(self.attack, str) else tuple(self.attack)
+        if not all(isinstance(spec, str) for spec in given) or len(set(given)) < len(given):
+            raise ValueError(
+                f"`attack` must be one spec, such as 'pgd:linf=8/255', or several different ones, or None; got "
+                f"{self.attack!r}."
+            )
+        given = tuple("".join(spec.split()) for spec in given)
+        for spec in given:
+            parse_attack(spec)
+            if is_control(spec) or spec.partition(":")[0] in MINIMAL:
+                raise ValueError(
+                    f"`attack` {spec!r} must have a budget and an aim, such as 'pgd:linf=8/255': noise comes with every "
+                    "attack, and the smallest perturbation is asked for by `smallest`."
+                )
+        object.__setattr__(self, "attack", given)
+        if self.smallest == "auto":
+            norm = parse_attack(given[0]).budget.norm if given else None
+            object.__setattr__(self, "smallest", f"fmn:{norm},steps=50" if norm else None)
+        elif self.smallest is not None:
+            parse_attack(self.smallest)
+            if self.smallest.partition(":")[0] not in MINIMAL:
+                raise ValueError(
+                    f"`smallest` must be one of {', '.join(MINIMAL)}, as 'fmn:linf'; got {self.smallest!r}."
+                )
 
     def run(self) -> Run:
         """Carry the study out, or what is left of it, and write the report.
@@ -182,7 +246,7 @@ class Study:
         grid = self._grid(len(fitted), len(measured))
         probe = measured.take(measured.rows[:2])
         _check_fit(network, probe, fitted.take(fitted.rows[:2]), measured)
-        if self.attack is not None:
+        if self.attack or self.smallest:
             _numbers(probe)
         names, why = choose_layers(network, probe.inputs, self.layers)
         self._say(f"Layers ({why}): input, {', '.join(names)}, logits")
@@ -202,11 +266,15 @@ class Study:
         trained = self._coded(folder, network, measured, fitted, layers, grid)
         if self._plain(measured):
             trained = self._stepped(folder, network, measured, layers, trained)
-        perturbed = []
-        for condition in settings["chosen"]["conditions"][1:]:
-            perturb = Attacking(parse_attack(condition), self.seed)
-            recording = self._record(folder, network, measured, layers, condition, perturb)
-            perturbed.append((recording, self._codes(folder, recording, trained.atlas)))
+        perturbed, checks = [], dict[str, list[Check]]()
+        for attack in self.attack or ():
+            checks[attack] = self._checked(network, measured, attack)
+            perturb = Attacking(parse_attack(attack), self.seed)
+            attacked = self._record(folder, network, measured, layers, attack, perturb)
+            match = Matching(perturb.perturbation.budget.norm, attacked.ids, attacked.sizes, self.seed)
+            noisy = self._record(folder, network, measured, layers, control_of(attack), match)
+            perturbed += [(one, self._codes(folder, one, trained.atlas)) for one in (noisy, attacked)]
+        smallest = self._smallest(folder, network, measured)
         nulls = []
         for draw in range(self.untrained):
             with warnings.catch_warnings(record=True) as caught:
@@ -233,11 +301,15 @@ class Study:
                 **kwargs,
             )
             rows += flow(trained, perturbed, **kwargs) if perturbed else []
+            if smallest is not None and trained.labels is not None and self.smallest is not None:
+                rows += vulnerability(trained, smallest, condition=self.smallest, **kwargs)
             save_table(folder / "results.parquet", table(rows))
         cautions += cautions_of(trained.recording, load_table(folder / "results.parquet"), network, measured, grid)
+        cautions += attack_cautions(checks)
         for caution in cautions:
             self._say(f"Warning: {caution}")
-        save_json(folder / "study.json", settings | {"warnings": cautions})
+        told = {attack: [one._asdict() for one in made] for attack, made in checks.items()}
+        save_json(folder / "study.json", settings | {"warnings": cautions, "checks": told})
         run = load_run(folder)
         if perturbed and not run.example:
             self._save_example(run, network, measured)
@@ -259,9 +331,36 @@ class Study:
             save_atlas(atlas, folder / "atlas")
         return Coded(recording, atlas, self._codes(folder, recording, atlas))
 
+    def _checked(self, network: Network, measured: Data, attack: str) -> list[Check]:
+        """The attack's checks of itself, on some samples."""
+        batch = measured.take(measured.rows[:CHECKED])
+        labels = batch.labels
+        if labels is None:
+            with torch.no_grad():
+                labels = network(batch.inputs).argmax(1).cpu()
+        return check_attack(network, _numbers(batch), labels, parse_attack(attack), seed=self.seed)
+
+    def _smallest(self, folder: Path, network: Network, measured: Data) -> pd.DataFrame | None:
+        """The smallest perturbation of some samples, made once; None where it isn't asked for or can't be."""
+        path = folder / "smallest.parquet"
+        if self.smallest is None or measured.take(measured.rows[:1]).labels is None:
+            return None
+        if not path.is_file():
+            try:
+                found = smallest_perturbations(
+                    network, measured, self.smallest, batch_size=self.batch_size, seed=self.seed,
+                    show_progress=self.progress,
+                )  # fmt: skip
+            except AllWrongError as error:
+                self._say(f"No smallest perturbations: {error}")
+                return None
+            save_table(path, found)
+        found = load_table(path)
+        return found if len(found) >= FEWEST else None
+
     def _stepped(self, folder: Path, network: Network, measured: Data, layers: Sequence[str], coded: Coded) -> Coded:
         """The same, with the samples after a small step beside it."""
-        step = Attacking(Noise(self._step(network, measured)), self.seed)
+        step = Attacking(Noise(Budget("linf", self._step(network, measured))), self.seed)
         return coded._replace(stepped=self._record(folder, network, measured, layers, "step", step))
 
     @staticmethod
@@ -279,7 +378,7 @@ class Study:
 
     def _record(
         self, folder: Path, network: Network, data: Data, layers: Sequence[str], condition: str,
-        perturb: Attacking | None,
+        perturb: Attacking | Matching | None,
     ) -> Recording:  # fmt: skip
         return record(
             network,
@@ -318,8 +417,8 @@ class Study:
     ) -> dict[str, Any]:
         """The contents of study.json."""
         conditions = ["clean"]
-        if self.attack is not None:
-            conditions += dict.fromkeys([control_spec(self.attack), self.attack])
+        for attack in self.attack or ():
+            conditions += [control_of(attack), attack]
         return {
             "schema": SCHEMA,
             "asked": {
@@ -328,7 +427,8 @@ class Study:
                 "fit_data": self.fit_data if isinstance(self.fit_data, str | None) else f"an object ({fitted.source})",
                 "layers": self.layers if isinstance(self.layers, str) else list(self.layers),
                 "reductions": list(self.reductions),
-                "attack": self.attack,
+                "attack": list(self.attack or ()),
+                "smallest": self.smallest,
                 "grid": self.grid if self.grid is None else list(self.grid),
                 "align": self.align,
                 "scaling": self.scaling,
@@ -355,6 +455,7 @@ class Study:
                 "class_names": list(network.class_names or measured.class_names),
             },
             "warnings": [],
+            "checks": {},
         }  # fmt: skip
 
     def _claim(self, settings: dict[str, Any]) -> None:

@@ -39,14 +39,9 @@ def summary(results: pd.DataFrame) -> list[str]:
 
 
 def attack_pairs(results: pd.DataFrame) -> list[tuple[str, str]]:
-    """Each attack condition with the noise condition of its budget."""
+    """Each attack condition with that of its matched noise."""
     conditions = list(results.loc[results["measure"] == "flip_rate", "condition"].unique())
-    noises = {_budget(name): name for name in conditions if name.startswith("noise:")}
-    return [
-        (name, noises[_budget(name)])
-        for name in conditions
-        if not name.startswith("noise:") and _budget(name) in noises
-    ]
+    return [(name, f"noise:{name}") for name in conditions if f"noise:{name}" in conditions]
 
 
 def layer_of_departure(results: pd.DataFrame, reduction: str, attack: str, control: str) -> str | None:
@@ -59,10 +54,6 @@ def layer_of_departure(results: pd.DataFrame, reduction: str, attack: str, contr
     apart = (attacked["low"] > noisy["high"]) & (attacked["value"] - noisy["value"] >= MARGIN - ROUNDING)
     departed = apart[::-1].cummin()[::-1]
     return str(attacked["layer"][departed].iloc[0]) if departed.any() else None
-
-
-def _budget(condition: str) -> str:
-    return condition.partition("linf=")[2].partition(",")[0]
 
 
 def _claims(results: pd.DataFrame, reduction: str) -> dict[str, Claim]:

@@ -1,66 +1,113 @@
 """Inputs that change the answer, and noise of equal size to compare them with."""
 
+from dataclasses import fields
+from typing import Any
+
 from layerscope.attacks.base import AbstractPerturbation as AbstractPerturbation
-from layerscope.attacks.base import Attacked
+from layerscope.attacks.base import Attacked as Attacked
+from layerscope.attacks.base import Draws as Draws
+from layerscope.attacks.budget import NORMS
+from layerscope.attacks.budget import Budget as Budget
 from layerscope.attacks.controls import Noise as Noise
-from layerscope.attacks.gradient import PGD
+from layerscope.attacks.controls import Uniform as Uniform
+from layerscope.attacks.controls import matched_noise as matched_noise
+from layerscope.attacks.foreign import Foreign as Foreign
+from layerscope.attacks.gradient import APGD as APGD
+from layerscope.attacks.gradient import FGSM as FGSM
+from layerscope.attacks.gradient import PGD as PGD
+from layerscope.attacks.minimal import FMN as FMN
+from layerscope.attacks.minimal import Bisected as Bisected
+from layerscope.attacks.selfchecks import Check as Check
+from layerscope.attacks.selfchecks import check_attack as check_attack
 from layerscope.network import Network
 from layerscope.types import Inputs, Labels
 
-ATTACKS: dict[str, type[AbstractPerturbation]] = {"pgd": PGD, "noise": Noise}
-"""What a spec may start with."""
+ATTACKS: dict[str, tuple[type[AbstractPerturbation], dict[str, Any]]] = {
+    "fgsm": (FGSM, {}),
+    "pgd": (PGD, {}),
+    "apgd-ce": (APGD, {"loss": "ce"}),
+    "apgd-dlr": (APGD, {"loss": "dlr"}),
+    "fmn": (FMN, {}),
+    "bisect": (Bisected, {}),
+    "noise": (Noise, {}),
+    "uniform": (Uniform, {}),
+}
+"""What a spec may start with: the perturbation, and what the name itself says of it."""
+MINIMAL = ("fmn", "bisect")
+"""Those that look for the smallest change, and need no size."""
+CONTROLS = ("noise", "uniform")
+"""Those without intent."""
 
 
 def parse_attack(spec: str) -> AbstractPerturbation:
-    """The perturbation that a spec names: `pgd:linf=8/255`, `pgd:linf=0.03,steps=20`, `noise:linf=8/255`.
+    """The perturbation that a spec names.
+
+    `KIND:NORM=SIZE[,OPTION=VALUE...]`: `pgd:linf=8/255`, `pgd:l2=0.5,steps=20,restarts=2`, `apgd-dlr:linf=0.03`,
+    `noise:linf=8/255`; those that look for the smallest change need no size: `fmn:l2`, `bisect:linf,steps=40`.
 
     Raises:
         ValueError: if the spec can't be read; says what it could be.
     """
-    kind, options = _options(spec)
-    epsilon = _number(options["linf"], spec)
-    if kind == "noise":
-        return Noise(epsilon)
-    steps = _number(options.get("steps", "10"), spec)
-    if steps != int(steps):
-        raise ValueError(f"The attack {spec!r}: `steps` must be a whole number; got {options['steps']}.")
-    return PGD(epsilon, int(steps))
+    kind, _, text = spec.partition(":")
+    if kind not in ATTACKS:
+        raise ValueError(f"The attack {spec!r} is not known; kinds are {', '.join(ATTACKS)}: write `pgd:linf=8/255`.")
+    made, fixed = ATTACKS[kind]
+    given = {name.strip(): value.strip() for name, _, value in (part.partition("=") for part in text.split(","))}
+    norms = [name for name in given if name in NORMS]
+    allowed = {one.name: one for one in fields(made) if one.name not in {"budget", *fixed}}
+    example = f"{kind}:linf" if kind in MINIMAL else f"{kind}:linf=8/255"
+    unknown = [name for name in given if name not in NORMS and name not in allowed]
+    if len(norms) != 1 or unknown:
+        may = f", and may give {', '.join(allowed)}" if allowed else ""
+        raise ValueError(f"The attack {spec!r} must give `linf` or `l2`{may}; write `{example}`.")
+    norm = norms[0]
+    if not given[norm] and kind not in MINIMAL:
+        raise ValueError(f"The attack {spec!r} must say how large `{norm}` may be; write `{example}`.")
+    budget = Budget(norm, _number(given[norm], spec)) if given[norm] else Budget(norm)
+    if budget.size == float("inf") and kind not in MINIMAL:
+        raise ValueError(f"The attack {spec!r}: `{norm}` must be a finite number; write `{example}`.")
+    options: dict[str, Any] = dict(fixed)
+    for name, value in given.items():
+        if name == norm:
+            continue
+        default = allowed[name].default
+        if isinstance(default, str):
+            options[name] = value
+            continue
+        number = _number(value, spec)
+        if number != int(number):
+            raise ValueError(f"The attack {spec!r}: `{name}` must be a whole number; got {value}.")
+        options[name] = int(number)
+    return made(budget, **options)
 
 
-def control_spec(spec: str) -> str:
-    """The spec of the noise that an attack is compared with: the same budget, no intent."""
-    return f"noise:linf={_options(spec)[1]['linf']}"
+def is_control(spec: str) -> bool:
+    """Whether a spec, or a condition, is noise without intent."""
+    return spec.partition(":")[0] in CONTROLS
 
 
-def attack(network: Network, inputs: Inputs, labels: Labels, spec: str, *, seed: int = 0) -> Attacked:
-    """Perturb `inputs` as `spec` says.
+def control_of(attack: str) -> str:
+    """What the condition is called under which an attack's matched noise is recorded."""
+    return f"noise:{attack}"
+
+
+def attack(
+    network: Network, inputs: Inputs, labels: Labels, attack: str | AbstractPerturbation, *, seed: int = 0
+) -> Attacked:
+    """Perturb `inputs`.
 
     Args:
         network: the network to be fooled.
         inputs: (n, ...), in its bounds.
         labels: (n,): the answers to be changed.
-        spec: see `parse_attack`.
+        attack: a spec (see `parse_attack`) or a perturbation, such as `Foreign(Budget("linf", 8 / 255), search)`.
         seed: of random starts and of noise; sample i draws the same whatever else is in the batch.
 
     Returns:
-        The perturbed `inputs`, inside budget and bounds, and `success`: whether each is answered with another class.
+        The perturbed `inputs`, inside budget and bounds; `success`: whether each is answered with another class; and
+        the `sizes` of the changes.
     """
-    return parse_attack(spec)(network, inputs, labels, seed=seed)
-
-
-def _options(spec: str) -> tuple[str, dict[str, str]]:
-    """Kind and options of a spec, as text."""
-    kind, _, text = spec.partition(":")
-    if kind not in ATTACKS:
-        raise ValueError(f"The attack {spec!r} is not known; write `pgd:linf=8/255` or `noise:linf=8/255`.")
-    options = {name.strip(): value.strip() for name, _, value in (part.partition("=") for part in text.split(","))}
-    allowed = {"pgd": {"linf", "steps"}, "noise": {"linf"}}[kind]
-    if "linf" not in options or set(options) - allowed:
-        raise ValueError(
-            f"The attack {spec!r} must give `linf`, and may give {' and '.join(sorted(allowed))}; "
-            f"write `{kind}:linf=8/255`."
-        )
-    return kind, options
+    return (parse_attack(attack) if isinstance(attack, str) else attack)(network, inputs, labels, seed=seed)
 
 
 def _number(text: str, spec: str) -> float:

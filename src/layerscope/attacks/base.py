@@ -1,14 +1,22 @@
-"""What every perturbation is: a budgeted search, wrapped in one checked call."""
+"""What every perturbation is: a search, wrapped in one checked call."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isfinite
 from typing import NamedTuple, final
 
 import torch
+from torch import nn
 
+from layerscope.attacks.budget import Budget, inside
+from layerscope.checks import check_labels
 from layerscope.network import Network
-from layerscope.types import Flags, Inputs, Labels
+from layerscope.types import Flags, Inputs, Labels, PerSample
+
+ROUNDING = 1e-5
+"""Of the budget and of the inputs' range: how far floating point may overstep before it is called a breach."""
 
 
 class Attacked(NamedTuple):
@@ -17,36 +25,66 @@ class Attacked(NamedTuple):
     inputs: Inputs
     """(n, ...): inside budget and bounds."""
     success: Flags
-    """(n,): whether the network's answer to them is not the label."""
+    """(n,): whether the network's answer to them is not the label; of a targeted attack, whether it is the target."""
+    sizes: PerSample
+    """(n,): how large each change is, in the budget's norm."""
+
+
+class Draws:
+    """All the randomness that a perturbation has: each sample's from its id and the seed alone, whatever its batch."""
+
+    def __init__(self, inputs: Inputs, ids: Sequence[int], seed: int) -> None:
+        self._inputs, self._ids, self.seed = inputs, ids, seed
+
+    def uniform(self, turn: int = 0) -> Inputs:
+        """(n, ...), in [-1, 1); another draw each turn."""
+        return 2 * self._drawn(torch.rand, turn) - 1
+
+    def normal(self, turn: int = 0) -> Inputs:
+        """(n, ...), standard normal; another draw each turn."""
+        return self._drawn(torch.randn, -1 - turn)
+
+    def rows(self, rows: torch.Tensor) -> "Draws":
+        """Those of some of the samples."""
+        return Draws(self._inputs[rows], [self._ids[row] for row in rows.tolist()], self.seed)
+
+    def _drawn(self, law: Callable[..., torch.Tensor], turn: int) -> Inputs:
+        drawn = []
+        for sample in self._ids:
+            state = (self.seed * 0x9E3779B1 + turn * 0x85EBCA6B + int(sample)) % 2**63
+            drawn.append(law(self._inputs.shape[1:], generator=torch.Generator().manual_seed(state)))
+        return torch.stack(drawn).to(self._inputs)
 
 
 @dataclass(frozen=True)
 class AbstractPerturbation(ABC):
     """Members are final and write `run` alone; the promises of `__call__` hold for all of them."""
 
-    epsilon: float
-    """Budget: the largest l-infinity distance between a perturbed input and its original, in input space."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.epsilon < float("inf"):
-            raise ValueError(f"`linf` must be a finite number, 0 or more; got {self.epsilon:g}.")
+    budget: Budget
+    """The largest change, in input space."""
 
     @abstractmethod
-    def run(self, network: Network, inputs: Inputs, labels: Labels, noise: Inputs) -> Inputs:
+    def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Inputs:
         """Search. May overstep budget and bounds: the caller projects.
 
         Args:
-            network: the network.
+            network: the network. Its parameters need no gradient meanwhile.
             inputs: (n, ...), in its bounds.
             labels: (n,): the answers to be changed.
-            noise: (n, ...), uniform in [-1, 1): all the randomness there is.
+            draws: all the randomness there is.
         """
+
+    def succeeds(self, answers: Labels, labels: Labels) -> Flags:
+        """Whether the network's answers are what the perturbation is after."""
+        return answers != labels
 
     @final
     def __call__(
         self, network: Network, inputs: Inputs, labels: Labels, *, ids: Sequence[int] | None = None, seed: int = 0
     ) -> Attacked:
         """Perturb `inputs`; what comes back is inside the budget and inside `network.bounds`.
+
+        The network is left as it was: weights, buffers, gradients, hooks and training flags.
 
         Args:
             network: the network.
@@ -57,39 +95,81 @@ class AbstractPerturbation(ABC):
             seed: of the noise.
 
         Raises:
-            ValueError: if inputs lie outside the bounds, or the budget is wider than they are.
+            ValueError: if inputs lie outside the bounds, labels are no classes of the network, or the budget is wider
+                than the bounds; if the network has no gradients where they are needed; if a foreign attack oversteps
+                the budget or the bounds, or changes the network.
         """
+        if len(inputs) == 0 or len(inputs) != len(labels):
+            raise ValueError(
+                f"`labels` must hold one class for each of `inputs`, at least one; got {len(inputs)} inputs and "
+                f"{len(labels)} labels."
+            )
+        if not inputs.is_floating_point():
+            raise ValueError(f"`inputs` must be numbers that can change a little, such as float32; got {inputs.dtype}.")
         low, high = network.bounds
-        if inputs.min() < low or inputs.max() > high:
+        if not (inputs.min() >= low and inputs.max() <= high):
             raise ValueError(
                 f"`inputs` must lie in the network's bounds [{low:g}, {high:g}]; got values from {inputs.min():g} to "
                 f"{inputs.max():g}. Budgets are in input space: attack before normalisation, never after."
             )
-        if self.epsilon > high - low:
+        widest = self.budget.widest(network.bounds, inputs[0].numel())
+        if isfinite(self.budget.size) and self.budget.size > widest:
             raise ValueError(
-                f"`linf` {self.epsilon:g} is wider than the network's bounds [{low:g}, {high:g}], so that any input "
-                "becomes any other; give a budget in input space, such as 8/255."
+                f"`{self.budget.norm}` {self.budget.size:g} is wider than the network's bounds [{low:g}, {high:g}] "
+                f"({widest:g}), so that any input becomes any other; give a budget in input space, such as 8/255."
             )
         inputs, labels = inputs.to(network.device), labels.to(network.device)
-        noise = _noise(inputs, range(len(inputs)) if ids is None else ids, seed)
-        found = self.run(network, inputs, labels, noise).detach()
-        found = project(found, inputs, self.epsilon, network)
-        with torch.no_grad():
-            success = network(found).argmax(1) != labels
-        return Attacked(found, success)
+        draws = Draws(inputs, range(len(inputs)) if ids is None else ids, seed)
+        with _untouched(network):
+            with torch.no_grad():
+                check_labels(labels, network(inputs[:1]).shape[1])
+            found = self.run(network, inputs, labels, draws).detach()
+            if found.shape != inputs.shape or not found.isfinite().all():
+                raise ValueError(
+                    f"The attack must return finite inputs of shape {tuple(inputs.shape)}; got shape "
+                    f"{tuple(found.shape)}{'' if found.isfinite().all() else ' with NaN or infinity in it'}."
+                )
+            found = self._inside(found.to(inputs), inputs, network)
+            with torch.no_grad():
+                success = self.succeeds(network(found).argmax(1), labels)
+        return Attacked(found, success, self.budget.geometry.of(found - inputs))
+
+    def _inside(self, found: Inputs, inputs: Inputs, network: Network) -> Inputs:
+        """Projected into budget and bounds."""
+        radius = inputs.new_full((len(inputs),), self.budget.size)
+        return inside(found, inputs, self.budget.geometry, radius, network.bounds)
 
 
-def project(found: Inputs, inputs: Inputs, epsilon: float, network: Network) -> Inputs:
-    """The nearest inputs inside the budget around `inputs` and inside the network's bounds."""
-    low, high = network.bounds
-    lowest, highest = (inputs - epsilon).clamp_min(low), (inputs + epsilon).clamp_max(high)
-    return torch.minimum(torch.maximum(found, lowest), highest)
+@contextmanager
+def _untouched(network: Network) -> Iterator[None]:
+    """No parameter needs a gradient inside; raises ValueError if the network comes out otherwise than it went in."""
+    wanted = [(parameter, parameter.requires_grad) for parameter in network.module.parameters()]
+    before = _state(network.module)
+    try:
+        for parameter, _ in wanted:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter, needed in wanted:
+            parameter.requires_grad_(needed)
+    after = _state(network.module)
+    changed = [name for name in before | after if before.get(name) != after.get(name)]
+    if changed:
+        raise ValueError(
+            f"The attack must leave the network as it is, but it changed {', '.join(changed[:5])}"
+            f"{', ...' if len(changed) > 5 else ''}. Give it a copy of the network to work on."
+        )
 
 
-def _noise(inputs: Inputs, ids: Sequence[int], seed: int) -> Inputs:
-    """Uniform in [-1, 1), each sample's from its id and the seed alone."""
-    drawn = []
-    for sample in ids:
-        generator = torch.Generator().manual_seed((seed * 0x9E3779B1 + int(sample)) % 2**63)
-        drawn.append(torch.rand(inputs.shape[1:], generator=generator))
-    return (2 * torch.stack(drawn) - 1).to(inputs)
+def _state(module: nn.Module) -> dict[str, tuple[object, ...]]:
+    """What an attack must not change, by name. A tensor's version counts what was done to it in place."""
+    state: dict[str, tuple[object, ...]] = {}
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        gradient = tensor.grad
+        state[f"the weights of {name!r}"] = (id(tensor), 0 if tensor.is_inference() else tensor._version)  # noqa: SLF001 - documented by autograd's notes
+        state[f"the gradient of {name!r}"] = (id(gradient), 0 if gradient is None else gradient._version)  # noqa: SLF001
+    for name, part in module.named_modules():
+        hooks = (part._forward_hooks, part._forward_pre_hooks, part._backward_hooks)  # noqa: SLF001 - nothing public lists them
+        state[f"the training flag of {name or 'the module'!r}"] = (part.training,)
+        state[f"the hooks of {name or 'the module'!r}"] = tuple(tuple(held) for held in hooks)
+    return state

@@ -4,21 +4,118 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from layerscope.attacks.base import AbstractPerturbation
+from layerscope.attacks.base import AbstractPerturbation, Draws
+from layerscope.attacks.budget import L2, wide
 from layerscope.network import Network
-from layerscope.types import Inputs, Labels
+from layerscope.types import Inputs, Labels, PerSample
+
+HALVINGS = 60
+"""Of the scale at which a clipped direction has the length wanted: enough for double precision."""
 
 
 @final
 @dataclass(frozen=True)
 class Noise(AbstractPerturbation):
-    """Every entry moved by the whole budget, up or down at random; then clipped to the bounds.
+    """The whole budget at random, then clipped to the bounds.
 
-    An l-infinity attack, too, ends with most entries at plus or minus its budget, so the two have the same
-    l-infinity norm and nearly the same l2 norm; only the signs carry no intent.
+    Under `linf`, every entry goes up or down by the budget; under `l2`, the change has a random direction.
     """
 
-    def run(self, network: Network, inputs: Inputs, labels: Labels, noise: Inputs) -> Inputs:  # noqa: ARG002 - family
-        """One random sign per entry."""
-        return inputs + self.epsilon * torch.where(noise < 0, -1.0, 1.0)
+    def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Inputs:  # noqa: ARG002 - family
+        """One random sign per entry, or one random direction per sample."""
+        if self.budget.norm == "linf":
+            return inputs + self.budget.size * torch.where(draws.uniform() < 0, -1.0, 1.0)
+        return inputs + self.budget.size * L2().steepest(draws.normal())
+
+
+@final
+@dataclass(frozen=True)
+class Uniform(AbstractPerturbation):
+    """Uniform in the budget's ball, then clipped to the bounds."""
+
+    def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Inputs:  # noqa: ARG002 - family
+        """One draw per sample."""
+        radius = inputs.new_full((len(inputs),), self.budget.size)
+        return inputs + self.budget.geometry.start(draws.uniform(), draws.normal(), radius)
+
+
+def matched_noise(
+    inputs: Inputs, sizes: PerSample, lengths: PerSample, norm: str, bounds: tuple[float, float], draws: Draws
+) -> Inputs:
+    """Inputs changed at random by as much as an attack changed them: the control that stands beside it.
+
+    Under `linf`, entries go up or down by the attack's largest change, each in a random direction (where the bounds
+    forbid the one, in the other), and as many entries are changed, picked at random, as give the change the attack's
+    Euclidean length, too: both norms are the attack's. Under `l2`, the change has a random direction, scaled so that
+    what is left of it inside the bounds has the attack's length.
+
+    Args:
+        inputs: (n, ...), clean.
+        sizes: (n,): the attack's linf norm of each sample's change.
+        lengths: (n,): its l2 norm.
+        norm: of the attack's budget: `linf` or `l2`.
+        bounds: of the inputs.
+        draws: of these samples.
+
+    Returns:
+        (n, ...), inside the bounds, with the attack's norm to floating-point precision.
+    """
+    precise = inputs.double()
+    sizes, lengths = (values.double().to(inputs.device) for values in (sizes, lengths))
+    change = (
+        _signs(precise, sizes, lengths, bounds, draws)
+        if norm == "linf"
+        else _direction(precise, lengths, bounds, draws)
+    )
+    return (precise + change).clamp(*bounds).to(inputs.dtype)
+
+
+def _signs(
+    inputs: Float[Tensor, "n ..."], sizes: PerSample, lengths: PerSample, bounds: tuple[float, float], draws: Draws
+) -> Float[Tensor, "n ..."]:
+    """Random signs of one size on as many random entries as give the length; the last entry by what is left."""
+    low, high = bounds
+    limit = wide(sizes, inputs)
+    up, down = torch.minimum(high - inputs, limit), torch.minimum(inputs - low, limit)
+    upward = draws.uniform().double() >= 0
+    full = torch.where(upward, up, down) >= limit * (1 - 1e-12)
+    upward = torch.where(full, upward, up >= down)
+    reach = torch.where(upward, up, down).flatten(1)
+    # entries with the whole size come first, so that the largest change is the attack's own
+    order = (draws.uniform(1).double().flatten(1) - 4.0 * (reach >= limit.flatten(1) * (1 - 1e-12))).argsort(1)
+    ordered = reach.gather(1, order).square()
+    before = ordered.cumsum(1) - ordered
+    taken = (lengths.square()[:, None] - before).clamp_min(0).minimum(ordered).sqrt()
+    change = torch.zeros_like(reach).scatter(1, order, taken).view_as(inputs)
+    return torch.where(upward, change, -change)
+
+
+def _direction(
+    inputs: Float[Tensor, "n ..."], lengths: PerSample, bounds: tuple[float, float], draws: Draws
+) -> Float[Tensor, "n ..."]:
+    """A random direction, so long that it has the length after it is clipped to the bounds."""
+    low, high = bounds
+    direction = draws.normal().double()
+    # where an entry can't go the one way, it goes the other: no length is lost at the bounds
+    direction = torch.where(
+        (inputs >= high) & (direction > 0) | (inputs <= low) & (direction < 0), -direction, direction
+    )
+    unit = direction / wide(L2().of(direction), direction)
+
+    def clipped(scale: PerSample) -> Float[Tensor, "n ..."]:
+        return (inputs + wide(scale, unit) * unit).clamp(low, high) - inputs
+
+    least, most = lengths.clone(), lengths.clone()
+    for _ in range(HALVINGS):
+        short = L2().of(clipped(most)) < lengths
+        if not short.any():
+            break
+        most = torch.where(short, 2 * most, most)
+    for _ in range(HALVINGS):
+        middle = (least + most) / 2
+        short = L2().of(clipped(middle)) < lengths
+        least, most = torch.where(short, middle, least), torch.where(short, most, middle)
+    return clipped(most)

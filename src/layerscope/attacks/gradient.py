@@ -4,14 +4,35 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from torch.nn.functional import cross_entropy
+from torch import Tensor
 
-from layerscope.attacks.base import AbstractPerturbation, project
+from layerscope.attacks.base import AbstractPerturbation, Draws
+from layerscope.attacks.budget import AbstractNorm, inside, wide
+from layerscope.attacks.losses import AWAY, TOWARD, Aim, cross_entropy, dlr, slope
 from layerscope.network import Network
-from layerscope.types import Inputs, Labels
+from layerscope.types import Flags, Inputs, Labels, PerSample
 
 STRIDE = 2.5
 """Total length of all steps over the budget: enough to reach its far side from any start, as Madry et al. choose it."""
+MOMENTUM = 0.75
+CLIMBING = 0.75
+"""Of APGD: the weight of the new step, and the share of steps that must climb for a stride to stay."""
+STOPS = ("end", "fooled")
+LOSSES = {"ce": cross_entropy, "dlr": dlr}
+
+
+@final
+@dataclass(frozen=True)
+class FGSM(AbstractPerturbation):
+    """One step of the whole budget along the sign of the gradient (Goodfellow et al. 2015, arXiv:1412.6572).
+
+    Under `l2`, along the gradient.
+    """
+
+    def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Inputs:  # noqa: ARG002 - family
+        """One step."""
+        gradient = slope(network, inputs, labels, cross_entropy).gradient
+        return inputs + self.budget.size * self.budget.geometry.steepest(gradient)
 
 
 @final
@@ -19,24 +40,235 @@ STRIDE = 2.5
 class PGD(AbstractPerturbation):
     """Projected gradient ascent on the cross-entropy from a random start (Madry et al. 2018, arXiv:1706.06083).
 
+    What comes back is where the ascent ends, or, where the network answers right there, the last place on the way where
+    it did not; of several restarts, the first that fools it.
+
     Raises:
-        ValueError: if `steps` is below 1.
+        ValueError: if an option is out of range.
     """
 
     steps: int = 10
     """Gradient steps, each of 2.5 budgets / steps."""
+    restarts: int = 1
+    """Random starts; later ones are tried on the samples that are not fooled yet."""
+    stop: str = "end"
+    """`end` takes all steps, as what a perturbation does inside the network is to be seen at full strength; `fooled`
+    leaves a sample as soon as it is answered wrong, which is all that robust accuracy asks."""
+    target: int | None = None
+    """The class that every answer is to become; none for any other than the label."""
 
     def __post_init__(self) -> None:
-        AbstractPerturbation.__post_init__(self)
-        if self.steps < 1:
-            raise ValueError(f"`steps` must be at least 1; got {self.steps}.")
+        check_steps(self.steps, self.restarts)
+        if self.stop not in STOPS:
+            raise ValueError(f"`stop` must be one of {', '.join(STOPS)}; got {self.stop!r}.")
+        if self.target is not None and self.target < 0:
+            raise ValueError(f"`target` must be a class of the network, 0 or more; got {self.target}.")
 
-    def run(self, network: Network, inputs: Inputs, labels: Labels, noise: Inputs) -> Inputs:
-        """Ascend."""
-        found = project(inputs + self.epsilon * noise, inputs, self.epsilon, network)
-        for _ in range(self.steps):
-            found = found.detach().requires_grad_(True)
-            (gradient,) = torch.autograd.grad(cross_entropy(network(found), labels, reduction="sum"), found)
-            found = found.detach() + STRIDE * self.epsilon / self.steps * gradient.sign()
-            found = project(found, inputs, self.epsilon, network)
+    def succeeds(self, answers: Labels, labels: Labels) -> Flags:
+        """Whether answers are wrong; with a target, whether they are the target."""
+        return answers != labels if self.target is None else answers == self.target
+
+    def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Inputs:
+        """Ascend, from each start."""
+        norm, radius = self.budget.geometry, inputs.new_full((len(inputs),), self.budget.size)
+        found, left = inputs.clone(), torch.arange(len(inputs), device=inputs.device)
+        aims = labels if self.target is None else torch.full_like(labels, self.target)
+        for restart in range(self.restarts):
+            some = draws.rows(left)
+            start = inputs[left] + norm.start(some.uniform(restart), some.normal(restart), radius[left])
+            reached, fooled = ascend(
+                network, inputs[left], aims[left], start, norm, radius[left], self.steps,
+                aim=AWAY if self.target is None else TOWARD, stop=self.stop == "fooled",
+            )  # fmt: skip
+            found[left] = reached
+            left = left[~fooled]
+            if not len(left):
+                break
         return found
+
+
+def ascend(
+    network: Network, inputs: Inputs, aims: Tensor, start: Inputs, norm: AbstractNorm, radius: PerSample, steps: int,
+    *, aim: Aim = AWAY, stop: bool = False,
+) -> tuple[Inputs, Flags]:  # fmt: skip
+    """Projected gradient ascent, each sample in a ball of its own.
+
+    Args:
+        network: the network.
+        inputs: (n, ...), the balls' centres.
+        aims: a row for each sample, of what `aim` takes.
+        start: (n, ...).
+        norm: of the balls.
+        radius: (n,): of each.
+        steps: of 2.5 radii / steps.
+        aim: what is climbed, and when the network is fooled.
+        stop: whether a sample is left as soon as it fools.
+
+    Returns:
+        Where it ends, or the last place on the way that fooled the network where the end does not; whether it fools.
+    """
+    stride = STRIDE * radius / steps
+    ends = inside(start, inputs, norm, radius, network.bounds)
+    fooled = torch.zeros(len(inputs), dtype=torch.bool, device=inputs.device)
+    kept, going = ends.clone(), torch.arange(len(inputs), device=inputs.device)
+    place, centre, own = ends, inputs, aims
+    for _ in range(steps):
+        here = slope(network, place, own, aim.loss)
+        now = aim.reached(here.logits.argmax(1), own)
+        kept[going[now]], fooled[going[now]] = place[now], True
+        gradient = here.gradient
+        if stop and now.any():
+            going = going[~now]
+            if not len(going):
+                return kept, fooled
+            place, centre, own, gradient = place[~now], inputs[going], aims[going], gradient[~now]
+        moved = place + wide(stride[going], place) * norm.steepest(gradient)
+        place = inside(moved, centre, norm, radius[going], network.bounds)
+    with torch.no_grad():
+        now = aim.reached(network(place).argmax(1), own)
+    better = now | ~fooled[going]
+    kept[going[better]] = place[better]
+    fooled[going] |= now
+    return kept, fooled
+
+
+@final
+@dataclass(frozen=True)
+class APGD(AbstractPerturbation):
+    """Auto-PGD (Croce & Hein 2020, arXiv:2003.01690, algorithm 1): momentum, and strides that halve where it stalls.
+
+    Raises:
+        ValueError: if an option is out of range; when it runs, if `loss` is `dlr` and classes are fewer than four.
+    """
+
+    loss: str = "ce"
+    """`ce`, the cross-entropy, or `dlr`, whose scale plays no part."""
+    steps: int = 100
+    restarts: int = 1
+    """Random starts; later ones are tried on the samples that are not fooled yet."""
+
+    def __post_init__(self) -> None:
+        check_steps(self.steps, self.restarts)
+        if self.loss not in LOSSES:
+            raise ValueError(f"`loss` must be one of {', '.join(LOSSES)}; got {self.loss!r}.")
+
+    def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Inputs:
+        """Ascend, from each start."""
+        found, left = inputs.clone(), torch.arange(len(inputs), device=inputs.device)
+        for restart in range(self.restarts):
+            some = draws.rows(left)
+            reached, fooled = self._ascend(network, inputs[left], labels[left], some, restart)
+            found[left] = reached
+            left = left[~fooled]
+            if not len(left):
+                break
+        return found
+
+    def _ascend(
+        self, network: Network, inputs: Inputs, labels: Labels, draws: Draws, restart: int
+    ) -> tuple[Inputs, Flags]:
+        """One start. A sample is left as soon as it is answered wrong."""
+        norm, loss = self.budget.geometry, LOSSES[self.loss]
+        n = len(inputs)
+        radius = inputs.new_full((n,), self.budget.size)
+        going = torch.arange(n, device=inputs.device)
+        # the start lies on the ball's surface, as in the authors' own code
+        place = inputs + self.budget.size * norm.surface(draws.uniform(restart), draws.normal(restart))
+        place = inside(place, inputs, norm, radius, network.bounds)
+        kept, fooled = place.clone(), torch.zeros(n, dtype=torch.bool, device=inputs.device)
+        here = slope(network, place, labels, loss)
+        stride = 2 * radius
+        state = _Climb(
+            place, place, place, here.gradient, here.gradient, here.losses, here.losses, stride,
+            torch.zeros_like(radius), torch.ones_like(radius, dtype=torch.bool), here.losses,
+        )  # fmt: skip
+        answers = here.logits.argmax(1)
+        checkpoints, last = _checkpoints(self.steps), 0
+        for step in range(self.steps):
+            now = answers != labels[going]
+            kept[going[now]], fooled[going[now]] = state.place[now], True
+            if now.any():
+                going, state = going[~now], state.rows(~now)
+                if not len(going):
+                    return kept, fooled
+            centre, ball = inputs[going], radius[going]
+            stepped = state.place + wide(state.stride, state.place) * norm.steepest(state.gradient)
+            stepped = inside(stepped, centre, norm, ball, network.bounds)
+            if step:
+                momentum = MOMENTUM * (stepped - state.place) + (1 - MOMENTUM) * (state.place - state.before)
+                stepped = inside(state.place + momentum, centre, norm, ball, network.bounds)
+            here = slope(network, stepped, labels[going], loss)
+            answers = here.logits.argmax(1)
+            state = state.moved(stepped, here.gradient, here.losses)
+            if step + 1 in checkpoints:
+                state = state.checked(step + 1 - last)
+                last = step + 1
+        now = answers != labels[going]
+        kept[going[now]], fooled[going[now]] = state.place[now], True
+        kept[going[~now]] = state.best[~now]
+        return kept, fooled
+
+
+@dataclass(frozen=True)
+class _Climb:
+    """Where each sample's ascent is: every member has one row a sample."""
+
+    place: Inputs
+    before: Inputs
+    best: Inputs
+    gradient: Inputs
+    best_gradient: Inputs
+    loss: PerSample
+    best_loss: PerSample
+    stride: PerSample
+    climbed: PerSample
+    """Steps that raised the loss since the last checkpoint."""
+    halved: Flags
+    """Whether the stride was halved, or is new, at the last checkpoint."""
+    best_then: PerSample
+    """The best loss at the last checkpoint."""
+
+    def rows(self, some: Flags) -> "_Climb":
+        """Those of some of the samples."""
+        return _Climb(*(value[some] for value in vars(self).values()))
+
+    def moved(self, place: Inputs, gradient: Inputs, loss: PerSample) -> "_Climb":
+        """After a step."""
+        better = loss > self.best_loss
+        return _Climb(
+            place, self.place,
+            torch.where(wide(better, place) > 0, place, self.best), gradient,
+            torch.where(wide(better, place) > 0, gradient, self.best_gradient), loss,
+            torch.where(better, loss, self.best_loss), self.stride,
+            self.climbed + (loss > self.loss), self.halved, self.best_then,
+        )  # fmt: skip
+
+    def checked(self, steps: int) -> "_Climb":
+        """At a checkpoint: a stride that no longer helps is halved, and the ascent goes on from the best place."""
+        stalled = self.climbed < CLIMBING * steps
+        idle = ~self.halved & (self.best_loss <= self.best_then)
+        halve = stalled | idle
+        back = wide(halve, self.place) > 0
+        return _Climb(
+            torch.where(back, self.best, self.place), torch.where(back, self.best, self.before), self.best,
+            torch.where(back, self.best_gradient, self.gradient), self.best_gradient,
+            torch.where(halve, self.best_loss, self.loss), self.best_loss,
+            torch.where(halve, self.stride / 2, self.stride), torch.zeros_like(self.climbed), halve, self.best_loss,
+        )  # fmt: skip
+
+
+def _checkpoints(steps: int) -> set[int]:
+    """After which steps strides are looked at: p_1 = 0.22, then p_(j+1) = p_j + max(p_j - p_(j-1) - 0.03, 0.06)."""
+    found, share, gap = set(), 0.0, 0.22
+    while share + gap <= 1:
+        share += gap
+        found.add(max(1, round(share * steps)))
+        gap = max(gap - 0.03, 0.06)
+    return found
+
+
+def check_steps(steps: int, restarts: int = 1) -> None:
+    """Raise ValueError where there is nothing to do."""
+    for name, value in (("steps", steps), ("restarts", restarts)):
+        if value < 1:
+            raise ValueError(f"`{name}` must be at least 1; got {value}.")
