@@ -24,7 +24,7 @@ LAYERS = [  # low to high; names on one line are siblings and may not import eac
     {"atlas"},
     {"codes"},
     {"measures", "attacks"},
-    {"flow", "vulnerability", "figures", "cautions"},
+    {"flow", "robustness", "vulnerability", "figures", "cautions"},
     {"report", "demo"},
     {"run"},
     {"study"},

@@ -3,7 +3,10 @@
 from layerscope import figures as figures
 from layerscope.atlas import Atlas as Atlas
 from layerscope.atlas import fit_atlas as fit_atlas
+from layerscope.attacks import Budget as Budget
+from layerscope.attacks import Foreign as Foreign
 from layerscope.attacks import attack as attack
+from layerscope.attacks import check_attack as check_attack
 from layerscope.codes import Coded as Coded
 from layerscope.codes import encode as encode
 from layerscope.data import Data as Data
@@ -20,8 +23,11 @@ from layerscope.recording import Recording as Recording
 from layerscope.recording import load_recording as load_recording
 from layerscope.recording import record as record
 from layerscope.results import table as table
+from layerscope.robustness import robustness as robustness
 from layerscope.run import Run as Run
 from layerscope.run import load_run as load_run
 from layerscope.sources import load_data as load_data
 from layerscope.study import Study as Study
 from layerscope.summary import summary as summary
+from layerscope.vulnerability import smallest_perturbations as smallest_perturbations
+from layerscope.vulnerability import vulnerability as vulnerability

@@ -20,11 +20,13 @@ from layerscope.atlas import Scaling
 from layerscope.errors import LayerscopeError
 from layerscope.layers import layer_table
 from layerscope.models import load_network
-from layerscope.results import findings, select
+from layerscope.results import MEASURES, findings, select
+from layerscope.robustness import Robustness, robustness
 from layerscope.run import Run, load_run
 from layerscope.sources import load_data
+from layerscope.store import save_table
 from layerscope.study import Study
-from layerscope.summary import summary
+from layerscope.summary import attack_pairs, summary
 
 app = typer.Typer(
     help="An atlas of a trained network's internal codes.",
@@ -210,6 +212,45 @@ def profile(
         plain.print(f"Numbers: {numbers}")
 
 
+@app.command(
+    epilog="Example: layerscope attack --model py:nets:make --data folder:images/val --attack pgd:linf=8/255,steps=50 "
+    "--attack apgd-dlr:linf=8/255 --attack fmn:l2 --out attacked.parquet"
+)
+def attack(
+    model: Model,
+    data: Source,
+    attack: Annotated[
+        list[str],
+        typer.Option(
+            help="KIND:NORM=SIZE[,OPTION=VALUE]: fgsm, pgd, apgd-ce, apgd-dlr, noise, uniform; fmn:NORM and "
+            "bisect:NORM look for the smallest. Repeatable."
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option(help="Parquet file for what each sample is answered.")] = None,
+    surrogate: Annotated[
+        str | None, typer.Option(help="Another network of the same classes, to see whether its attacks carry over.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Take this many samples, drawn at random.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Samples attacked together.")] = 250,
+    seed: Seed = 0,
+) -> None:
+    """Attack a network: the accuracy that is left, the smallest perturbations, and checks of the attacks themselves."""
+    with _told():
+        network = load_network(model)
+        samples = load_data(data, limit=limit, seed=seed, resize=network.resize)
+        found = robustness(network, samples, attack, surrogate=surrogate, batch_size=batch_size, seed=seed)
+        plain = Console(soft_wrap=True, highlight=False, markup=False)
+        _print_whole(robustness_table(found))
+        for spec, made in found.checks.items():
+            failed = [one for one in made if not one.passed]
+            plain.print(f"{spec}: {len(made) - len(failed)} of {len(made)} checks passed")
+            for one in failed:
+                plain.print(f"  Warning: {one.name}: no. {one.told}")
+        if out is not None:
+            save_table(out, found.samples)
+            plain.print(f"Samples: {out}")
+
+
 @app.command(epilog="Example: layerscope report runs/mine")
 def report(folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")]) -> None:
     """Print a finished run's profile again, and write its report anew."""
@@ -297,8 +338,8 @@ def _show(finished: Run) -> None:
     results = finished.results
     for reduction in finished.recordings["clean"].reductions:
         console.print(profile_table(results, reduction))
-        if len(finished.codes) > 1:
-            console.print(flow_table(results, reduction))
+        for attack, control in attack_pairs(results):
+            console.print(flow_table(results, reduction, attack, control))
     if (results["measure"] == "compression").any():
         _print_whole(telescope_table(results))
     plain = Console(soft_wrap=True, highlight=False, markup=False)
@@ -306,6 +347,9 @@ def _show(finished: Run) -> None:
         plain.print(fill(sentence, min(plain.width, 100), initial_indent="- ", subsequent_indent="  "))
     for row in findings(results[results["measure"].isin(("accuracy", "robust_accuracy"))]):
         plain.print(f"Accuracy, {row.condition}: {row.value:.1%} ({row.low:.1%} to {row.high:.1%}, n = {row.n})")
+    for row in findings(results[results["measure"] == "smallest_perturbation"]):
+        told = f"{row.value:.3g} {row.unit} ({row.low:.3g} to {row.high:.3g}, n = {row.n})"
+        plain.print(f"Smallest perturbation, median, {row.condition}: {told}")
     plain.print(f"Report: {finished.folder / 'report.html'}")
     plain.print(f"Numbers: {finished.folder / 'results.parquet'}")
 
@@ -339,6 +383,20 @@ def telescope_table(results: pd.DataFrame) -> Table:
     return table
 
 
+def robustness_table(found: Robustness) -> Table:
+    """What attacks leave of the accuracy, and the median of the smallest perturbations."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for head in ("", "", "value, 95 %", "n"):
+        table.add_column(head, no_wrap=True, justify="right" if head == "n" else "left")
+    for row in found.results:
+        if row.measure == "smallest_perturbation":
+            told = f"{row.value:.4g} ({row.low:.4g}\u2013{row.high:.4g}) {row.unit}"
+        else:
+            told = f"{row.value:.1%} ({row.low:.1%}\u2013{row.high:.1%})"
+        table.add_row(MEASURES[row.measure].title, row.condition, told, f"{row.n:,}")
+    return table
+
+
 def measures_table(results: pd.DataFrame, measures: Sequence[str]) -> Table:
     """A row per measure, reduction and layer: value, interval, and the nulls that the measure has."""
     table = Table(title="Profile", title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -365,19 +423,19 @@ def measures_table(results: pd.DataFrame, measures: Sequence[str]) -> Table:
     return table
 
 
-def flow_table(results: pd.DataFrame, reduction: str) -> Table:
-    """What each perturbation does under one reduction, a row per layer: value and 95 % interval."""
-    rows = results[results["measure"].isin(["flip_rate", "shift_over_gap", "grid_shift"])]
-    rows = select(rows, reduction=reduction)
-    conditions = list(results.loc[results["measure"] == "flip_rate", "condition"].unique())
+def flow_table(results: pd.DataFrame, reduction: str, attack: str, control: str) -> Table:
+    """What an attack and its noise do under one reduction, a row per layer: value and 95 % interval."""
+    rows = select(results, reduction=reduction)
     columns = [
-        (f"{HEADS[measure]}\n{condition.partition(':')[0]}", select(rows, measure=measure, condition=condition))
-        for measure in dict.fromkeys(rows["measure"])
-        for condition in conditions
+        (f"{HEADS[measure]}\n{who}", select(rows, measure=measure, condition=condition))
+        for measure in FLOW
+        for who, condition in (("attack", attack), ("noise", control))
+        if (rows["measure"] == measure).any()
     ]
-    return _table(f"Flow under {reduction}: {' against '.join(reversed(conditions))}", columns)
+    return _table(f"Flow under {reduction}: {attack} against noise of its size", columns)
 
 
+FLOW = ("flip_rate", "shift_over_gap", "wrong_class_log_odds")
 SHOWN = (
     "participation_ratio", "label_information", "class_entropy_given_code", "code_perplexity", "class_gap",
     "dimension_twonn",
@@ -393,7 +451,7 @@ HEADS = {
     "code_perplexity": "code\nperplex.",
     "flip_rate": "flips",
     "shift_over_gap": "shift/gap",
-    "grid_shift": "steps",
+    "wrong_class_log_odds": "odds,\nbits",
 }
 """Column heads, so that six columns fit a terminal of 80."""
 

@@ -21,9 +21,11 @@ from layerscope.drawing import INK, LISTED, STYLE, Array, cell, mixed, palette
 from layerscope.recording import Recording
 from layerscope.results import MEASURES, select
 from layerscope.som import Grid
-from layerscope.summary import attack_pairs, layer_of_departure
+from layerscope.summary import ALPHA, attack_pairs, layer_of_departure
 
 NULL, ATTACK, NOISE = "#9ca3af", "#dc2626", "#6b7280"
+STYLES = ("-", "--", ":", "-.")
+"""Of lines, for attacks of several budgets."""
 STEP = 1.3
 """Inches from layer to layer."""
 MAP = 0.88
@@ -61,6 +63,11 @@ class Run(Protocol):
     @property
     def class_names(self) -> tuple[str, ...]:
         """One per class."""
+        ...
+
+    @property
+    def smallest(self) -> pd.DataFrame | None:
+        """From `smallest_perturbations`."""
         ...
 
 
@@ -130,21 +137,105 @@ def flow(run: Run, measure: str = "flip_rate", *, reduction: str = "mean", axes:
         raise ValueError(f"The run holds no {measure!r} under {reduction!r}; make one with an attack.")
     with mpl.rc_context(STYLE):
         conditions = list(rows["condition"].unique())
+        attacks = [name for name in conditions if not name.startswith("noise:")]
         layers = list(select(rows, condition=conditions[0])["layer"])
         axes = axes or _own_axes(len(layers))
         for condition in conditions:
+            style = STYLES[attacks.index(condition.removeprefix("noise:")) % len(STYLES)]
             color = NOISE if condition.startswith("noise:") else ATTACK
-            _line(axes, select(rows, condition=condition), condition, color=color)
-        for attack, control in attack_pairs(run.results) if measure == "flip_rate" else ():
+            label = "noise of its size" if color == NOISE and len(attacks) == 1 else condition
+            _line(axes, select(rows, condition=condition), label, color=color, style=style)
+        for place, (attack, control) in enumerate(attack_pairs(run.results) if measure == "flip_rate" else ()):
             layer = layer_of_departure(run.results, reduction, attack, control)
             if layer is not None:
+                told = "attack parts from noise here" if len(attacks) == 1 else f"{attack} parts from noise here"
                 axes.axvline(layers.index(layer), color=ATTACK, linestyle=":", linewidth=1)
-                axes.annotate("attack parts from noise here", (layers.index(layer) + 0.06, 0.03), fontsize=8, color=INK)
+                axes.annotate(told, (layers.index(layer) + 0.06, 0.03 + 0.09 * place), fontsize=8, color=INK)
         axes.set_title(f"{MEASURES[measure].title}, under {reduction}", loc="left", fontsize=9, fontweight="bold")
         axes.set_ylabel(MEASURES[measure].unit)
-        axes.set_ylim(0, 1.03 if MEASURES[measure].unit == "share" else None)
+        if measure == "wrong_class_log_odds":
+            axes.axhline(0, color=NULL, linewidth=0.8)
+        elif measure == "amplification":
+            axes.axhline(1, color=NULL, linewidth=0.8)
+            axes.set_yscale("log")
+        else:
+            axes.set_ylim(0, 1.03 if MEASURES[measure].unit == "share" else None)
         _legend(axes)
         _depth_axis(axes, layers)
+    return axes
+
+
+def vulnerability(
+    run: Run, measure: str = "vulnerability_homogeneity", *, reduction: str = "mean", axes: Axes | None = None
+) -> Axes:
+    """Spearman's correlation of the smallest perturbation with homogeneity, or with the gap, over depth.
+
+    As it is, given the margin of the logits, and within classes; a filled dot where p, corrected for the number of
+    layers, is below 0.05.
+
+    Raises:
+        ValueError: if the run holds no such measure under that reduction.
+    """
+    rows = run.results[(run.results["measure"] == measure) & (run.results["reduction"] == reduction)]
+    rows = rows[~rows["condition"].str.startswith("class ")]
+    if rows.empty:
+        raise ValueError(f"The run holds no {measure!r} under {reduction!r}; make one with an attack and labels.")
+    with mpl.rc_context(STYLE):
+        layers = list(run.recordings["clean"].depth(reduction))
+        axes = axes or _own_axes(len(layers))
+        axes.axhline(0, color=NULL, linewidth=0.8)
+        for unit, colour in zip(rows["unit"].unique(), (INK, "#2563eb", "#d97706"), strict=False):
+            own = select(rows, unit=unit)
+            _line(axes, own, unit, color=colour)
+            p = select(run.results, measure=f"{measure}_p", reduction=reduction, unit=unit)
+            sure = own[own["layer"].isin(p.loc[p["value"] < ALPHA, "layer"])]
+            axes.plot(sure["layer_index"], sure["value"], "o", color=colour, markersize=4)
+        axes.set_title(f"{MEASURES[measure].title}, under {reduction}", loc="left", fontsize=9, fontweight="bold")
+        axes.set_ylabel("Spearman")
+        axes.set_ylim(-1, 1)
+        _legend(axes)
+        _depth_axis(axes, [layer.name for layer in layers])
+    return axes
+
+
+def robustness(run: Run, *, axes: Axes | None = None) -> Axes:
+    """Accuracy over the budget: what the smallest perturbations leave of it, and what each attack left.
+
+    The line is the share of all samples that are right and whose smallest perturbation found is larger than the budget;
+    a better search would lie lower. Dots are attacks at their budgets, with 95 % intervals.
+
+    Raises:
+        ValueError: if the run has no smallest perturbations.
+    """
+    smallest = run.smallest
+    if smallest is None:
+        raise ValueError("The run has no smallest perturbations; make one with an attack and labels.")
+    rows = run.results[run.results["layer_index"] == -1]
+    accuracy = float(select(rows, measure="accuracy")["value"].iloc[0])
+    middle = select(rows, measure="smallest_perturbation").iloc[0]
+    sizes = np.sort(smallest["size"].to_numpy())
+    finite = sizes[np.isfinite(sizes)]
+    with mpl.rc_context(STYLE):
+        axes = axes or Figure(figsize=(5.6, 3.0), layout="constrained").add_subplot()
+        left = accuracy * (1 - np.arange(len(finite) + 1) / len(sizes))
+        axes.step(np.concatenate([[0.0], finite]), left, where="post", color=INK, label=str(middle["condition"]))
+        if np.isfinite(middle["value"]):
+            axes.axvline(middle["value"], color=NULL, linestyle=":", linewidth=1)
+            axes.annotate(f"median {middle['value']:.3g}", (middle["value"], 0.97), fontsize=8, color=INK)
+        for row in select(rows, measure="robust_accuracy").to_dict("records"):
+            size = run.recordings[row["condition"]].sizes.get(middle["unit"])
+            if size is None or f"{middle['unit']}=" not in row["condition"]:
+                continue
+            colour = NOISE if row["condition"].startswith("noise:") else ATTACK
+            error = [[row["value"] - row["low"]], [row["high"] - row["value"]]]
+            axes.errorbar(float(size.max()), row["value"], yerr=error, fmt="o", color=colour, markersize=4,
+                          label="noise of its size" if colour == NOISE else row["condition"])  # fmt: skip
+        axes.set_ylim(0, 1.03)
+        axes.set_xlim(left=0)
+        axes.set_xlabel(f"budget, {middle['unit']}")
+        axes.set_ylabel("right answers, share")
+        axes.set_title("Accuracy over the budget", loc="left", fontsize=9, fontweight="bold")
+        axes.legend(frameon=False, fontsize=8)
     return axes
 
 
@@ -272,8 +363,8 @@ def _line(axes: Axes, rows: pd.DataFrame, label: str, *, color: str, style: Any 
 
 def _legend(axes: Axes) -> None:
     """To the right of the axes, so that it hides nothing; in the order in which lines end, top first."""
-    lines = sorted(axes.get_lines(), key=lambda line: -float(np.nan_to_num(np.asarray(line.get_ydata())[-1])))
-    lines = [line for line in lines if not str(line.get_label()).startswith("_")]
+    lines = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
+    lines = sorted(lines, key=lambda line: -float(np.nan_to_num(np.asarray(line.get_ydata())[-1])))
     axes.legend(lines, [str(line.get_label()) for line in lines], frameon=False, fontsize=8, loc="upper left",
                 bbox_to_anchor=(1.0, 1.03), borderaxespad=0.2)  # fmt: skip
 

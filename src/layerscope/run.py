@@ -6,6 +6,7 @@ recordings/{fit,clean,noise-...,pgd-...}/
 atlas/  codes/<condition>.parquet
 nulls/untrained-0/       recordings, atlas and codes of the same architecture with fresh weights
 results.parquet          every number that was measured
+smallest.parquet         the smallest perturbation of some samples
 example.safetensors      one sample clean and perturbed
 report.html
 telescope.png  profile.parquet   written by `layerscope profile`
@@ -81,6 +82,12 @@ class Run:
             "unit",
         ]
         return rows[columns].reset_index(drop=True)
+
+    @property
+    def smallest(self) -> pd.DataFrame | None:
+        """The smallest perturbation of some samples: see `smallest_perturbations`; None where it was not looked for."""
+        path = self.folder / "smallest.parquet"
+        return load_table(path) if path.is_file() else None
 
     @property
     def example(self) -> dict[str, Tensor]:

@@ -43,6 +43,7 @@ from layerscope.network import Network
 from layerscope.recording import Recording, load_recording, record
 from layerscope.reductions import PerSampleReduction, parse_reduction
 from layerscope.results import table
+from layerscope.robustness import CHECKED
 from layerscope.run import Run, load_run, slug
 from layerscope.som import Grid
 from layerscope.sources import load_data
@@ -62,8 +63,6 @@ from layerscope.vulnerability import FEWEST, smallest_perturbations, vulnerabili
 SCHEMA = 1
 STEP, PROBED = 1 / 255, 250
 """Of the inputs' range: small enough to stay near, large beside rounding; and the samples that tell a deviation."""
-CHECKED = 100
-"""Samples on which an attack checks itself."""
 FIT_SHARE = 2 / 3
 """Of the data goes to fitting the atlas where no data are given for that."""
 OWN = (
@@ -140,8 +139,8 @@ class Study:
     reductions: Sequence[str] = ("mean", "sketch:512")
     """How outputs become vectors. Averaging compresses by itself, so claims need `sketch` beside it."""
     attack: str | Sequence[str] | None = "pgd:linf=8/255"
-    """One or several; see `parse_attack`. Noise that changes each sample by as much comes with each. None measures clean
-    inputs only."""
+    """One or several; see `parse_attack`. With each comes noise that changes every sample by as much. None measures
+    clean inputs only."""
     smallest: str | None = "auto"
     """What looks for the smallest perturbation of each sample, for `vulnerability`: `auto` is `fmn` of 50 steps in the
     norm of the first attack, where there is one; None leaves that out."""
@@ -203,8 +202,8 @@ class Study:
             parse_attack(spec)
             if is_control(spec) or spec.partition(":")[0] in MINIMAL:
                 raise ValueError(
-                    f"`attack` {spec!r} must have a budget and an aim, such as 'pgd:linf=8/255': noise comes with every "
-                    "attack, and the smallest perturbation is asked for by `smallest`."
+                    f"`attack` {spec!r} must have a budget and an aim, such as 'pgd:linf=8/255': noise comes with "
+                    "every attack, and the smallest perturbation is asked for by `smallest`."
                 )
         object.__setattr__(self, "attack", given)
         if self.smallest == "auto":

@@ -4,6 +4,7 @@ from itertools import pairwise
 from math import nan
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from layerscope.results import findings, select
@@ -22,11 +23,12 @@ class Claim(NamedTuple):
 
 
 def summary(results: pd.DataFrame) -> list[str]:
-    """The findings as sentences: compression, expansion, flow under each reduction, and what differs between them.
+    """The findings as sentences: compression, expansion, flow, vulnerability, and what differs between reductions.
 
     "Compresses" means that the 95 % interval of the compression of the participation ratio lies above 0, and "codes
     become diverse" that that of the expansion of label information does; "more than untrained" that p, of one more
-    untrained draw, is below 0.05 (see `measures.telescope`).
+    untrained draw, is below 0.05 (see `measures.telescope`). Homogeneous codes "go with small perturbations" in a layer
+    where Spearman's correlation is below 0 with a p below 0.05, corrected for the layers (see `vulnerability`).
     """
     reductions = [name for name in results["reduction"].unique() if name]
     told = {reduction: _claims(results, reduction) for reduction in reductions}
@@ -61,6 +63,7 @@ def _claims(results: pd.DataFrame, reduction: str) -> dict[str, Claim]:
     claims = {"compression": _compression(results, reduction), "expansion": _expansion(results, reduction)}
     for attack, control in attack_pairs(results):
         claims[attack] = _parting(results, reduction, attack, control)
+    claims["vulnerability"] = _vulnerability(results, reduction)
     return {subject: claim for subject, claim in claims.items() if claim is not None}
 
 
@@ -163,6 +166,45 @@ def _parting(results: pd.DataFrame, reduction: str, attack: str, control: str) -
     ]
     detail = f"at the logits it flips {rates[0]:.0%} of codes, noise {rates[1]:.0%}"
     return Claim(f"{attack} parts from noise at {layer}" if layer else f"{attack} never parts from noise", detail)
+
+
+def _vulnerability(results: pd.DataFrame, reduction: str) -> Claim | None:
+    """Whether samples with homogeneous codes are changed by less."""
+    rows = results[(results["measure"] == "vulnerability_homogeneity") & (results["reduction"] == reduction)]
+    rows = rows[~rows["layer"].isin(("input", "logits")) & ~rows["condition"].str.startswith("class ")]
+    plain = select(rows, unit="Spearman")
+    if plain.empty:
+        return None
+    found = {unit: _significant(results, reduction, unit) for unit in ("Spearman", "Spearman given the margin")}
+    signs = {
+        unit: [int(np.sign(row.value)) for row in findings(rows[rows["unit"] == unit]) if row.layer in layers]
+        for unit, layers in found.items()
+    }
+    below, above = signs["Spearman"].count(-1), signs["Spearman"].count(1)
+    beyond = signs["Spearman given the margin"].count(-1)
+    strongest = plain.iloc[int(plain["value"].argmin())]
+    detail = f"in {below} of {len(plain)} layers, in {beyond} given the margin of the logits; strongest in "
+    detail += f"{strongest['layer']}, Spearman {strongest['value']:+.2f} ({strongest['low']:.2f} to "
+    detail += f"{strongest['high']:.2f}), p corrected for the layers"
+    if below and above:
+        return Claim(
+            "homogeneous codes go with small perturbations in some layers and with large ones in others", detail
+        )
+    if above:
+        return Claim(
+            "homogeneous codes go with large perturbations, against the claim", detail.replace("in 0", f"in {above}", 1)
+        )
+    if not below:
+        return Claim("homogeneous codes do not go with small perturbations", detail)
+    if not beyond:
+        return Claim("homogeneous codes go with small perturbations, no more than the answer's margin tells", detail)
+    return Claim("homogeneous codes go with small perturbations, beyond what the answer's margin tells", detail)
+
+
+def _significant(results: pd.DataFrame, reduction: str, unit: str) -> list[str]:
+    """The layers whose corrected p is below 0.05."""
+    p = select(results, measure="vulnerability_homogeneity_p", reduction=reduction, unit=unit)
+    return list(p.loc[p["value"] < ALPHA, "layer"])
 
 
 def _difference(one: str, claims: dict[str, Claim], other: str, others: dict[str, Claim]) -> str:

@@ -3,12 +3,13 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import matplotlib as mpl
 import pandas as pd
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -18,6 +19,10 @@ from layerscope.progress import bar
 from layerscope.results import MEASURES, Result, findings, select
 from layerscope.store import write
 from layerscope.summary import summary
+
+TRAVEL = ("amplification", "wrong_class_log_odds")
+VULNERABILITY = ("vulnerability_homogeneity", "vulnerability_gap")
+"""The measures that have figures of their own, in order."""
 
 
 @runtime_checkable
@@ -65,6 +70,9 @@ def write_report(run: Run, *, show_progress: bool = True) -> Path:
         sentences=summary(run.results),
         headline=_headline(run.results),
         depths=depths,
+        travel=[(name, [svg(one) for one in _travel(run, name)]) for name in reductions],
+        robustness=svg(_figure(figures.robustness(run))) if run.smallest is not None else None,
+        checks=run.settings.get("checks", {}),
         picture=_picture(run, example),
         tables=[(name, _rows(run.results, name)) for name in reductions],
         measures=MEASURES,
@@ -72,6 +80,19 @@ def write_report(run: Run, *, show_progress: bool = True) -> Path:
     path = run.folder / "report.html"
     write(path, page.encode())
     return path
+
+
+def _travel(run: Run, reduction: str) -> list[Figure]:
+    """How perturbations grow and where their codes go, and whether homogeneity goes with vulnerability."""
+    has = set(run.results.loc[run.results["reduction"] == reduction, "measure"])
+    axes = [figures.flow(run, name, reduction=reduction) for name in TRAVEL if name in has]
+    axes += [figures.vulnerability(run, name, reduction=reduction) for name in VULNERABILITY if name in has]
+    return [_figure(one) for one in axes]
+
+
+def _figure(axes: Axes) -> Figure:
+    """What an Axes of its own stands on."""
+    return cast("Figure", axes.figure)
 
 
 def svg(figure: Figure) -> Markup:

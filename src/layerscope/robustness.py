@@ -1,0 +1,128 @@
+"""What a network answers under attack, sample by sample."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+
+from layerscope.attacks import AbstractPerturbation, Check, check_attack, parse_attack
+from layerscope.checks import check_inputs
+from layerscope.data import Batch
+from layerscope.errors import AllWrongError
+from layerscope.models import load_network
+from layerscope.network import Network
+from layerscope.progress import bar
+from layerscope.results import Place, Result, finding
+from layerscope.sources import load_data
+from layerscope.stats import median, resample, share_interval
+
+CHECKED = 100
+"""Samples on which an attack checks itself."""
+DRAWS = 200
+
+
+class Robustness(NamedTuple):
+    """What attacks do to a network's answers."""
+
+    samples: pd.DataFrame
+    """Columns `id`, `label`, `answer` (clean), and for each attack `answer:ATTACK`, `success:ATTACK` and `size:ATTACK`
+    (in the attack's norm)."""
+    results: tuple[Result, ...]
+    """Rows of `accuracy`, and of `robust_accuracy` or `smallest_perturbation` under each attack."""
+    checks: dict[str, list[Check]]
+    """Of each attack; see `check_attack`."""
+
+
+def robustness(
+    network: Network | torch.nn.Module | str,
+    data: object,
+    attacks: str | Sequence[str],
+    *,
+    surrogate: Network | torch.nn.Module | str | None = None,
+    batch_size: int = 250,
+    seed: int = 0,
+    show_progress: bool = True,
+) -> Robustness:
+    """Attack every sample of the data.
+
+    Args:
+        network: see `load_network`.
+        data: see `load_data`; labelled samples of one tensor of numbers each.
+        attacks: one spec or several; see `parse_attack`. Those that look for the smallest change (`fmn`, `bisect`) give
+            its median over the samples that are answered right.
+        surrogate: another network of the same classes, on which attacks are made to see whether they carry over.
+        batch_size: samples attacked together.
+        seed: of random starts and of noise.
+        show_progress: whether to draw a progress bar.
+
+    Raises:
+        ValueError: if a spec can't be read, the data have no labels or are no tensors, or an attack can't be made.
+        AllWrongError: if every sample is answered wrong already.
+    """
+    specs = (attacks,) if isinstance(attacks, str) else tuple(attacks)
+    network = load_network(network)
+    other = None if surrogate is None else load_network(surrogate)
+    samples = load_data(data, resize=network.resize, show_progress=show_progress)
+    perturbations = {spec: parse_attack(spec) for spec in specs}
+    parts, checks = [], dict[str, list[Check]]()
+    with bar("attacking", len(samples) * len(specs), unit="samples", show=show_progress) as progress:
+        for batch in samples.batches(batch_size):
+            check_inputs(batch, network)
+            inputs, labels = attackable(batch)
+            with torch.no_grad():
+                part = {"id": batch.ids, "label": labels, "answer": network(inputs).argmax(1).cpu()}
+            for spec, perturbation in perturbations.items():
+                if spec not in checks:
+                    some = slice(0, CHECKED)
+                    checks[spec] = check_attack(
+                        network, inputs[some], labels[some], perturbation, surrogate=other, seed=seed
+                    )
+                found = perturbation(network, inputs, labels, ids=batch.ids.tolist(), seed=seed)
+                with torch.no_grad():
+                    part[f"answer:{spec}"] = network(found.inputs).argmax(1).cpu()
+                part[f"success:{spec}"], part[f"size:{spec}"] = found.success.cpu(), found.sizes.cpu()
+                progress.advance(len(labels))
+            parts.append(pd.DataFrame({name: values.numpy() for name, values in part.items()}))
+    table = pd.concat(parts, ignore_index=True)
+    right = table["answer"] == table["label"]
+    if not right.any():
+        raise AllWrongError(
+            f"All {len(table)} samples of `data` are answered wrong already, so that there is no answer to change: "
+            "check that labels and preprocessing are the network's own."
+        )
+    rows = [_share("accuracy", int(right.sum()), len(table), "clean")]
+    for spec, perturbation in perturbations.items():
+        rows.append(_row(table, right, spec, perturbation, seed))
+    return Robustness(table, tuple(rows), checks)
+
+
+def attackable(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """A batch's inputs and labels.
+
+    Raises:
+        ValueError: if inputs are no tensor of numbers, or there are no labels.
+    """
+    if not isinstance(batch.inputs, torch.Tensor):
+        raise ValueError(
+            f"An attack needs samples of one tensor of numbers each (images, tables); got "
+            f"{type(batch.inputs).__name__}."
+        )
+    if batch.labels is None:
+        raise ValueError("`data` must have labels, since it is right answers that are to be changed; give labels.")
+    return batch.inputs, batch.labels
+
+
+def _row(table: pd.DataFrame, right: pd.Series, spec: str, perturbation: AbstractPerturbation, seed: int) -> Result:
+    """The accuracy that an attack leaves; the median change of one that looks for the smallest."""
+    if perturbation.budget.size < float("inf"):
+        return _share("robust_accuracy", int((table[f"answer:{spec}"] == table["label"]).sum()), len(table), spec)
+    own = table[right]
+    sizes = torch.tensor(own[f"size:{spec}"].where(own[f"success:{spec}"], float("inf")).to_numpy()).double()
+    middle = median(sizes, resample(len(own), DRAWS, seed=seed))
+    place = Place(condition=spec)
+    return finding("smallest_perturbation", middle.value, middle.bounds, middle.n, place, unit=perturbation.budget.norm)
+
+
+def _share(measure: str, count: int, n: int, condition: str) -> Result:
+    return finding(measure, count / n, share_interval(count, n), n, Place(condition=condition))
