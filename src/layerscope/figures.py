@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from torch import Tensor
 
 from layerscope.drawing import INK, LISTED, STYLE, Array, cell, mixed, palette
@@ -158,6 +159,8 @@ def flow(run: Run, measure: str = "flip_rate", *, reduction: str = "mean", axes:
         elif measure == "amplification":
             axes.axhline(1, color=NULL, linewidth=0.8)
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes.yaxis.set_minor_formatter(NullFormatter())
         else:
             axes.set_ylim(0, 1.03 if MEASURES[measure].unit == "share" else None)
         _legend(axes)
@@ -216,7 +219,7 @@ def robustness(run: Run, *, axes: Axes | None = None) -> Axes:
     sizes = np.sort(smallest["size"].to_numpy())
     finite = sizes[np.isfinite(sizes)]
     with mpl.rc_context(STYLE):
-        axes = axes or Figure(figsize=(5.6, 3.0), layout="constrained").add_subplot()
+        axes = axes or Figure(figsize=(7.2, 3.0), layout="constrained").add_subplot()
         left = accuracy * (1 - np.arange(len(finite) + 1) / len(sizes))
         axes.step(np.concatenate([[0.0], finite]), left, where="post", color=INK, label=str(middle["condition"]))
         if np.isfinite(middle["value"]):
@@ -235,7 +238,7 @@ def robustness(run: Run, *, axes: Axes | None = None) -> Axes:
         axes.set_xlabel(f"budget, {middle['unit']}")
         axes.set_ylabel("right answers, share")
         axes.set_title("Accuracy over the budget", loc="left", fontsize=9, fontweight="bold")
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.03), borderaxespad=0.2)
     return axes
 
 

@@ -4,7 +4,6 @@ from itertools import pairwise
 from math import nan
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from layerscope.results import findings, select
@@ -12,6 +11,11 @@ from layerscope.results import findings, select
 MARGIN = 0.1
 """How much larger than the control's an attack's flip rate must be, beyond both intervals, to have parted from it."""
 ROUNDING = 1e-9
+VULNERABILITY = {
+    "vulnerability_homogeneity": ("homogeneous codes", -1),
+    "vulnerability_gap": ("narrow gaps to another class", 1),
+}
+"""What would go with small perturbations if compression made vulnerable, and the sign that the correlation has then."""
 ALPHA = 0.05
 
 
@@ -27,8 +31,9 @@ def summary(results: pd.DataFrame) -> list[str]:
 
     "Compresses" means that the 95 % interval of the compression of the participation ratio lies above 0, and "codes
     become diverse" that that of the expansion of label information does; "more than untrained" that p, of one more
-    untrained draw, is below 0.05 (see `measures.telescope`). Homogeneous codes "go with small perturbations" in a layer
-    where Spearman's correlation is below 0 with a p below 0.05, corrected for the layers (see `vulnerability`).
+    untrained draw, is below 0.05 (see `measures.telescope`). Homogeneous codes (narrow gaps) "go with small
+    perturbations" in a layer where Spearman's correlation is below (above) 0 with a p below 0.05, corrected for the
+    layers (see `vulnerability`).
     """
     reductions = [name for name in results["reduction"].unique() if name]
     told = {reduction: _claims(results, reduction) for reduction in reductions}
@@ -63,7 +68,7 @@ def _claims(results: pd.DataFrame, reduction: str) -> dict[str, Claim]:
     claims = {"compression": _compression(results, reduction), "expansion": _expansion(results, reduction)}
     for attack, control in attack_pairs(results):
         claims[attack] = _parting(results, reduction, attack, control)
-    claims["vulnerability"] = _vulnerability(results, reduction)
+    claims |= {subject: _vulnerability(results, reduction, subject) for subject in VULNERABILITY}
     return {subject: claim for subject, claim in claims.items() if claim is not None}
 
 
@@ -168,43 +173,33 @@ def _parting(results: pd.DataFrame, reduction: str, attack: str, control: str) -
     return Claim(f"{attack} parts from noise at {layer}" if layer else f"{attack} never parts from noise", detail)
 
 
-def _vulnerability(results: pd.DataFrame, reduction: str) -> Claim | None:
-    """Whether samples with homogeneous codes are changed by less."""
-    rows = results[(results["measure"] == "vulnerability_homogeneity") & (results["reduction"] == reduction)]
+def _vulnerability(results: pd.DataFrame, reduction: str, subject: str) -> Claim | None:
+    """Whether samples with homogeneous codes, or narrow gaps, are changed by less."""
+    what, sign = VULNERABILITY[subject]
+    rows = results[(results["measure"] == subject) & (results["reduction"] == reduction)]
     rows = rows[~rows["layer"].isin(("input", "logits")) & ~rows["condition"].str.startswith("class ")]
     plain = select(rows, unit="Spearman")
     if plain.empty:
         return None
-    found = {unit: _significant(results, reduction, unit) for unit in ("Spearman", "Spearman given the margin")}
-    signs = {
-        unit: [int(np.sign(row.value)) for row in findings(rows[rows["unit"] == unit]) if row.layer in layers]
-        for unit, layers in found.items()
-    }
-    below, above = signs["Spearman"].count(-1), signs["Spearman"].count(1)
-    beyond = signs["Spearman given the margin"].count(-1)
-    strongest = plain.iloc[int(plain["value"].argmin())]
-    detail = f"in {below} of {len(plain)} layers, in {beyond} given the margin of the logits; strongest in "
+
+    def layers(unit: str, sign: int) -> list[str]:
+        own, p = (select(one, reduction=reduction, unit=unit) for one in (rows, results))
+        sure = p.loc[(p["measure"] == f"{subject}_p") & (p["value"] < ALPHA), "layer"]
+        return list(own.loc[(own["value"] * sign > 0) & own["layer"].isin(sure), "layer"])
+
+    for_it, against = (layers("Spearman", one) for one in (sign, -sign))
+    beyond = layers("Spearman given the margin", sign)
+    strongest = plain.iloc[int((plain["value"] * sign).argmax())]
+    detail = f"in {len(for_it)} of {len(plain)} layers, in {len(beyond)} given the margin of the logits; strongest in "
     detail += f"{strongest['layer']}, Spearman {strongest['value']:+.2f} ({strongest['low']:.2f} to "
-    detail += f"{strongest['high']:.2f}), p corrected for the layers"
-    if below and above:
-        return Claim(
-            "homogeneous codes go with small perturbations in some layers and with large ones in others", detail
-        )
-    if above:
-        return Claim(
-            "homogeneous codes go with large perturbations, against the claim", detail.replace("in 0", f"in {above}", 1)
-        )
-    if not below:
-        return Claim("homogeneous codes do not go with small perturbations", detail)
+    detail += f"{strongest['high']:.2f})"
+    if against:
+        detail += f"; the other way in {len(against)}: {', '.join(against)}"
+    if not for_it:
+        return Claim(f"{what} do not go with small perturbations", detail)
     if not beyond:
-        return Claim("homogeneous codes go with small perturbations, no more than the answer's margin tells", detail)
-    return Claim("homogeneous codes go with small perturbations, beyond what the answer's margin tells", detail)
-
-
-def _significant(results: pd.DataFrame, reduction: str, unit: str) -> list[str]:
-    """The layers whose corrected p is below 0.05."""
-    p = select(results, measure="vulnerability_homogeneity_p", reduction=reduction, unit=unit)
-    return list(p.loc[p["value"] < ALPHA, "layer"])
+        return Claim(f"{what} go with small perturbations, no more than the answer's margin tells", detail)
+    return Claim(f"{what} go with small perturbations, beyond what the answer's margin tells", detail)
 
 
 def _difference(one: str, claims: dict[str, Claim], other: str, others: dict[str, Claim]) -> str:
