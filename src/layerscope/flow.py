@@ -12,7 +12,7 @@ from layerscope.progress import bar
 from layerscope.recording import Recording
 from layerscope.results import Place, Result, finding
 from layerscope.stats import interval, resample, share_interval, weighted_mean, weighted_median
-from layerscope.types import Labels, Logits, PerSample, Units, Weights
+from layerscope.types import Labels, PerSample, Units, Weights
 
 DRAWS = 200
 HALF = 0.5
@@ -36,7 +36,7 @@ def flow(
     spread. `wrong_class_log_odds`: mean over samples of how far the odds have moved from the label to the wrong class
     (the likeliest but the label of the perturbed answers), in bits: the log-odds of the two among the clean samples of
     the code that was reached, less those of the code that was left; the sample itself is not counted. What needs labels
-    comes where the recording has labels of at least two classes.
+    comes where the recording has labels of at least two classes, odds where it has logits, too.
 
     Args:
         clean: the clean recording and its codes.
@@ -58,7 +58,7 @@ def flow(
             )
     weights = resample(n, draws, seed=seed)
     rows = [row for other, _ in perturbed for row in accuracy(other)]
-    wrong = {other.condition: _wrong_class(other.logits(), clean.labels) for other, _ in perturbed}
+    wrong = {other.condition: _wrong_class(other, clean.labels) for other, _ in perturbed}
     with bar("following perturbations", len(recording.layers), show=show_progress) as progress:
         for reduction in recording.reductions:
             first: dict[str, PerSample] = {}
@@ -79,8 +79,9 @@ def flow(
                     rows += _amplification(shifts, start, weights, place)
                     if gaps is not None:
                         rows.append(_median("shift_over_gap", shifts_over_gaps(vectors, moved, gaps), weights, place))
-                        assert clean.labels is not None
-                        odds = _odds(before, after, clean.labels, wrong[other.condition], len(fitted.grid))
+                    rivals = wrong[other.condition]
+                    if clean.labels is not None and rivals is not None:
+                        odds = _odds(before, after, clean.labels, rivals, len(fitted.grid))
                         rows.append(_mean("wrong_class_log_odds", odds, weights, place))
                 progress.advance()
     return rows
@@ -105,14 +106,15 @@ def _amplification(shifts: PerSample, start: PerSample, weights: Weights, place:
         yield _median("amplification", ratios[changed], kept[kept.sum(1) > 0], place)
 
 
-def _wrong_class(logits: Logits, labels: Labels | None) -> Labels | None:
-    """The likeliest class but the label."""
-    return None if labels is None else logits.scatter(1, labels[:, None], -torch.inf).argmax(1)
+def _wrong_class(perturbed: Recording, labels: Labels | None) -> Labels | None:
+    """The likeliest class but the label; none where there are no labels or no logits."""
+    if labels is None or perturbed.predictions is None:
+        return None
+    return perturbed.logits().scatter(1, labels[:, None], -torch.inf).argmax(1)
 
 
-def _odds(before: Units, after: Units, labels: Labels, wrong: Labels | None, units: int) -> PerSample:
+def _odds(before: Units, after: Units, labels: Labels, wrong: Labels, units: int) -> PerSample:
     """How far each sample's odds of the wrong class against the label move between two codes, in bits."""
-    assert wrong is not None
     classes = int(torch.maximum(labels, wrong).max()) + 1
     counts = torch.zeros(units * classes, dtype=torch.float64)
     counts.index_add_(0, before * classes + labels, torch.ones(len(labels), dtype=torch.float64))
