@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
 
-from layerscope.summary import attack_pairs, layer_of_departure
+from layerscope.stats import holm, rank_correlation, rank_permutation_p
+from layerscope.summary import VULNERABILITY, attack_pairs, layer_of_departure
 
 HERE = Path(__file__).parent
 DOCS = Path(__file__).parents[2] / "docs"
@@ -20,6 +22,8 @@ COLOURS = {
     "residual": "#4477aa", "vgg": "#ee6677", "dense": "#228833", "transformer": "#ccbb44", "perceptron": "#66ccee",
     "EfficientNet-Lite0": "#aa3377", "MiniLM": "#555555",
 }  # fmt: skip
+APART = ("EfficientNet-Lite0", "MiniLM")
+"""Networks that the study did not train, or of other data."""
 PANELS = (
     ("participation_ratio", "participation ratio"),
     ("label_information", "I(code; label) / H(label)"),
@@ -88,6 +92,9 @@ for these small networks and images is shown for no others.
         yield from _figures(results, names, *claim)
     yield from _hunchback(results, names)
     yield from _departure(results, names)
+    yield from _growth(results, names)
+    yield from _vulnerability(results, names)
+    yield from _across(results, names)
     yield """
 ## The profiles
 
@@ -213,8 +220,8 @@ def _departure(results: pd.DataFrame, names: list[str]) -> Iterator[str]:
     yield """
 ## Where an attack parts from noise of its size
 
-PGD at 8/255 against random signs of the same size: the first layer from which on the attack flips at least 0.1 more
-codes, with disjoint intervals, and the codes flipped at the last block.
+PGD at 8/255 against noise that changes each image by exactly as much, in both norms: the first layer from which on the
+attack flips at least 0.1 more codes, with disjoint intervals, and the codes flipped at the last block.
 
 | network | training | under | parts at | depth | flips, attack | flips, noise |
 |---|---|---|---|---|---|---|"""
@@ -233,8 +240,8 @@ codes, with disjoint intervals, and the codes flipped at the last block.
             depths.setdefault((training, reduction), []).append(depth)
             yield (
                 f"| {name} | {training} | {reduction} | {layer or 'nowhere'} | "
-                f"{'' if np.isnan(depth) else f'{depth:.2f}'} | {attacked['value'].iloc[-1]:.2f} | "
-                f"{noisy['value'].iloc[-1]:.2f} |"
+                f"{'' if np.isnan(depth) else f'{depth:.2f}'} | {_with_interval(attacked.iloc[-1])} | "
+                f"{_with_interval(noisy.iloc[-1])} |"
             )
     yield ""
     for (training, reduction), found in depths.items():
@@ -244,6 +251,119 @@ codes, with disjoint intervals, and the codes flipped at the last block.
             f"Under {reduction} the attack parts from noise before the logits in {len(parted)} of {len(found)} "
             f"networks of {training} training{where}."
         )
+
+
+def _growth(results: pd.DataFrame, names: list[str]) -> Iterator[str]:
+    yield """
+## How far a perturbation has grown by the last block
+
+*Amplification*: the shift at the last block over the shift of the input, each in its layer's own spread, median over
+images. *Odds*: how far codes have moved from the label's to the wrong class's, in bits, mean over images.
+
+| network | under | amplification, attack | noise | odds, attack | noise |
+|---|---|---|---|---|---|"""
+    for name in names:
+        own = results[results["network"] == name]
+        for attack, control in attack_pairs(own)[:1]:
+            for reduction in REDUCTIONS:
+                rows = [
+                    _depth(results, name, measure, reduction, condition).iloc[-1]
+                    for measure in ("amplification", "wrong_class_log_odds")
+                    for condition in (attack, control)
+                ]
+                yield f"| {name} | {reduction} | {' | '.join(_with_interval(row) for row in rows)} |"
+
+
+def _vulnerability(results: pd.DataFrame, names: list[str]) -> Iterator[str]:
+    yield """
+## Compression and vulnerability, within networks
+
+Each image's smallest perturbation (FMN, Linf, at most 500 images answered right) against its code's homogeneity
+H(label | code), and against its gap to another class. If compression made vulnerable, the first correlation would lie
+below 0 and the second above. *Layers*: stem and blocks where it does, p < 0.05 by permutation, corrected for the layers
+of the network (Holm); *given the margin*: where it still does, given the margin of the answer's logit over the next.
+
+| network | of | under | layers | given the margin | strongest: layer, Spearman |
+|---|---|---|---|---|---|"""
+    counts: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for name in names:
+        for subject, (what, sign) in VULNERABILITY.items():
+            for reduction in REDUCTIONS:
+                plain, given = (
+                    _tested(results, name, subject, reduction, unit)
+                    for unit in ("Spearman", "Spearman given the margin")
+                )
+                if plain.empty:
+                    continue
+                there, beyond = (int(((rows["value"] * sign > 0) & rows["sure"]).sum()) for rows in (plain, given))
+                strongest = plain.iloc[int((plain["value"] * sign).argmax())]
+                counts.setdefault((what, reduction), []).append((there, beyond))
+                yield (
+                    f"| {name} | {what} | {reduction} | {there} of {len(plain)} | {beyond} | {strongest['layer']}, "
+                    f"{_with_interval(strongest)} |"
+                )
+    yield ""
+    for (what, reduction), found in counts.items():
+        yield (
+            f"Under {reduction} {what} go with small perturbations in some layer of "
+            f"{sum(there > 0 for there, _ in found)} of {len(found)} networks, and in some layer of "
+            f"{sum(beyond > 0 for _, beyond in found)} given the margin."
+        )
+
+
+def _tested(results: pd.DataFrame, name: str, subject: str, reduction: str, unit: str) -> pd.DataFrame:
+    """A correlation at the stem and the blocks, and whether its corrected p is below 0.05."""
+    own = results[
+        (results["network"] == name)
+        & (results["reduction"] == reduction)
+        & (results["unit"] == unit)
+        & ~results["condition"].str.startswith("class ")
+        & ~results["layer"].isin(("input", "logits"))
+    ]
+    p = own[(own["measure"] == f"{subject}_p") & (own["value"] < ALPHA)]
+    rows = own[own["measure"] == subject].sort_values("layer_index")
+    return rows.assign(sure=rows["layer"].isin(p["layer"]))
+
+
+def _across(results: pd.DataFrame, names: list[str]) -> Iterator[str]:
+    yield """
+## Compression and vulnerability, across networks
+
+| network | training | smallest perturbation, median, in 255ths |
+|---|---|---|"""
+    medians: dict[str, pd.Series] = {}
+    for name in names:
+        rows = results[(results["network"] == name) & (results["measure"] == "smallest_perturbation")]
+        for row in (row for _, row in rows.iterrows()):
+            medians[name] = row
+            told = f"{255 * row['value']:.2f} ({255 * row['low']:.2f} to {255 * row['high']:.2f})"
+            yield f"| {name} | {row['training']} | {told} |"
+    yield ""
+    for name in (name for name in medians if name.endswith("-robust")):
+        twin = name.removesuffix("-robust")
+        ratio = medians[name]["value"] / medians[twin]["value"]
+        yield f"{name} takes perturbations {ratio:.1f} times as large as {twin}."
+    for reduction in REDUCTIONS:
+        for measure, told in (("compression", "compression"), ("class_entropy_given_code", "highest H(label | code)")):
+            shown = [name for name in medians if name not in APART]
+            sizes = torch.tensor([medians[name]["value"] for name in shown])
+            values = torch.tensor([_summed(results, name, measure, reduction) for name in shown])
+            rho = float(rank_correlation(sizes, values, torch.ones(1, len(shown)))[0])
+            p = rank_permutation_p(sizes, values, permutations=9999, seed=0)
+            yield (
+                f"Under {reduction}, over the {len(shown)} networks trained here, Spearman's correlation of the "
+                f"smallest perturbation with the {told} of the stem and the blocks is {rho:+.2f} (p = {p:.2g} as if "
+                "networks were independent, which seeds of one architecture are not)."
+            )
+
+
+def _summed(results: pd.DataFrame, name: str, measure: str, reduction: str) -> float:
+    """A network's compression in octaves of the participation ratio, or the highest value of a measure of layers."""
+    if measure == "compression":
+        own = results[(results["network"] == name) & (results["reduction"] == reduction)]
+        own = own[(own["unit"] == "octaves of participation_ratio") & (own["condition"] == "clean")]
+        return float(own.loc[own["measure"] == measure, "value"].iloc[0])
+    return float(_depth(results, name, measure, reduction, "clean")["value"].iloc[1:].max())
 
 
 def draw(results: pd.DataFrame) -> None:
@@ -273,15 +393,6 @@ def draw(results: pd.DataFrame) -> None:
     handles = {line.get_label(): line for line in axes[0, 0].get_lines() if not line.get_label().startswith("_")}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), frameon=False)
     figure.savefig(DOCS / "images" / "study.png", dpi=110)
-
-
-def holm(values: list[float]) -> list[float]:
-    """p-values corrected for their number (Holm 1979, Scand. J. Statistics 6)."""
-    order = np.argsort(values)
-    scaled = np.maximum.accumulate([(len(values) - rank) * values[place] for rank, place in enumerate(order)])
-    found = np.empty(len(values))
-    found[order] = np.minimum(scaled, 1)
-    return found.tolist()
 
 
 def _depth(results: pd.DataFrame, name: str, measure: str, reduction: str, condition: str) -> pd.DataFrame:
