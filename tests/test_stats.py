@@ -1,12 +1,17 @@
-"""Bootstrap draws and intervals, beside scipy, written-out draws, and simulation of how often they hold the truth."""
+"""Bootstrap draws, intervals and rank correlations, beside scipy, written-out draws, and simulation of how often they
+hold the truth.
+"""
+
+from math import isnan, nan
 
 import numpy as np
 import pytest
 import torch
-from handmade import few, gaussian, seeds
+from handmade import few, gaussian, seeds, whole_numbers
 from hypothesis import given
 from hypothesis import strategies as st
 from references.information import entropy
+from references.ranks import exact_p, partial, ranks_within, rejected, within
 from references.stats import centred_interval, lower_median, repeated
 from scipy import stats as scipy_stats
 
@@ -16,12 +21,16 @@ from layerscope.stats import (
     Z,
     bootstrapped,
     dealt_groups,
+    holm,
     interval,
     jackknife_influence,
     linear,
     median,
+    midranks,
     prediction_interval,
     quantile_bounds,
+    rank_correlation,
+    rank_permutation_p,
     resample,
     share_interval,
     weighted_mean,
@@ -245,3 +254,150 @@ def test_a_bootstrapped_estimate_has_the_interval_of_its_replicates():
     found = bootstrapped(1.0, replicates, 42)
     assert found.bounds == pytest.approx(centred_interval(1.0, replicates), abs=1e-5)
     assert (found.value, found.n) == (1.0, 42)
+
+
+def ones(n):
+    return torch.ones(1, n)
+
+
+def tied(n, seed):
+    """Two that go together and a third, the first with infinities and the second with ties, and groups."""
+    drawn = gaussian(n, 3, seed=seed)
+    first = drawn[:, 0] + 0.4 * drawn[:, 2]
+    first[first > 1] = torch.inf
+    return first, (0.5 * drawn[:, 0] + drawn[:, 1]).mul(2).round(), drawn[:, 2], whole_numbers(3, n, seed=seed)
+
+
+@few
+@given(st.integers(0, 10**6), st.integers(2, 40))
+def test_midranks_of_a_draw_are_the_ranks_of_the_samples_written_out(seed, n):
+    values, weights = whole_numbers(7, n, seed=seed).float(), resample(n, 8, seed=seed)
+    found = midranks(values, weights, torch.zeros(n, dtype=torch.int64))
+    for counts, ranks in zip(weights, found, strict=True):
+        expected = scipy_stats.rankdata(repeated(values.tolist(), counts))
+        np.testing.assert_allclose(repeated(ranks.tolist(), counts), (expected - (n + 1) / 2) / n, atol=1e-12)
+
+
+@few
+@given(st.integers(0, 10**6), st.integers(2, 40))
+def test_midranks_of_groups_are_those_of_each_alone_in_shares_of_it(seed, n):
+    values, _, _, groups = tied(n, seed)
+    for counts, ranks in zip(
+        resample(n, 4, seed=seed), midranks(values, resample(n, 4, seed=seed), groups), strict=True
+    ):
+        written = [repeated(one.tolist(), counts) for one in (values, groups)]
+        np.testing.assert_allclose(repeated(ranks.tolist(), counts), ranks_within(*written), atol=1e-12)
+
+
+@few
+@given(st.integers(0, 10**6), st.integers(8, 60))
+def test_rank_correlations_are_those_of_scipy_of_residuals_and_of_a_loop_over_groups(seed, n):
+    first, second, third, groups = tied(n, seed)
+    finite = first.nan_to_num(posinf=1e9).numpy()
+    plain = scipy_stats.spearmanr(finite, second).statistic
+    assert float(rank_correlation(first, second, ones(n))) == pytest.approx(plain, abs=1e-6)
+    alone = float(rank_correlation(first, second, ones(n), given=third))
+    assert alone == pytest.approx(partial(finite, second, third), abs=1e-6)
+    inside = float(rank_correlation(first, second, ones(n), groups=groups))
+    assert inside == pytest.approx(within(finite, second.tolist(), groups.tolist()), abs=1e-6)
+
+
+def test_a_rank_correlation_on_each_draw_is_that_of_the_samples_written_out():
+    first, second, third, groups = tied(40, 5)
+    weights, finite = resample(40, 30, seed=1), first.nan_to_num(posinf=1e9)
+    found = [rank_correlation(first, second, weights, **how) for how in ({}, {"given": third}, {"groups": groups})]
+    for place, counts in enumerate(weights):
+        one, other, given_too, group = (repeated(v.tolist(), counts) for v in (finite, second, third, groups))
+        expected = [
+            scipy_stats.spearmanr(one, other).statistic,
+            partial(one, other, given_too),
+            within(one, other, group),
+        ]
+        assert [float(replicates[place]) for replicates in found] == pytest.approx(expected, abs=1e-5)
+
+
+def test_what_differs_between_groups_plays_no_part_within_them():
+    groups = torch.arange(300) % 3
+    first, second = (gaussian(300, seed=seed) + 10 * groups for seed in (0, 1))
+    assert float(rank_correlation(first, second, ones(300))) > 0.8
+    assert abs(float(rank_correlation(first, second, ones(300), groups=groups))) < 0.15
+
+
+def test_what_a_third_tells_already_plays_no_part_given_it():
+    third = gaussian(500, seed=2)
+    first, second = (gaussian(500, seed=seed) + 3 * third for seed in (0, 1))
+    assert float(rank_correlation(first, second, ones(500))) > 0.8
+    assert abs(float(rank_correlation(first, second, ones(500), given=third))) < 0.15
+
+
+@pytest.mark.parametrize("n", [12, 50, 333])
+@pytest.mark.parametrize("which", ["first is constant", "second is constant", "third is constant", "third tells all"])
+def test_where_something_does_not_vary_there_is_no_rank_correlation_and_no_p(n, which):
+    first, second, third = gaussian(3, n)
+    options = {"given": third} if "third" in which else {}
+    if "constant" in which:
+        {"first": first, "second": second, "third": third}[which.split()[0]].fill_(2.0)
+    else:
+        options = {"given": second.exp()}
+    assert rank_correlation(first, second, resample(n, 20, seed=0), **options).isnan().all()
+    assert isnan(rank_permutation_p(first, second, permutations=20, seed=0, **options))
+    if which == "third tells all":
+        assert isnan(rank_permutation_p(second, first, permutations=20, seed=0, **options))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("how", ["plain", "given", "groups"])
+def test_a_permutation_p_is_the_share_of_all_pairings_that_go_together_as_strongly(how, seed):
+    drawn = gaussian(7, 3, seed=seed)
+    first, second, third = drawn[:, 0] + drawn[:, 1] * (seed % 2), drawn[:, 1].mul(2).round(), drawn[:, 2]
+    groups = torch.tensor([1, 0, 1, 0, 0, 1, 0])
+    options = {"plain": {}, "given": {"given": third}, "groups": {"groups": groups}}[how]
+    count = 20_000
+    expected = exact_p(first.tolist(), second.tolist(), **{name: value.tolist() for name, value in options.items()})
+    found = rank_permutation_p(first, second, permutations=count, seed=seed, **options)
+    assert found == pytest.approx(expected, abs=4 * (expected * (1 - expected) / count) ** 0.5 + 1 / count)
+
+
+def test_a_permutation_p_is_the_same_for_the_opposite_relation_and_never_0():
+    first, second = gaussian(2, 30)
+    one, other = (rank_permutation_p(first, sign * second, permutations=99, seed=0) for sign in (1, -1))
+    assert one == other
+    assert rank_permutation_p(first, first, permutations=99, seed=0) == 1 / 100
+    assert rank_permutation_p(first, second, permutations=99, seed=1) != one
+
+
+def unrelated(how, seed):
+    """Two that have nothing to do with one another, but both with a third, or with their group."""
+    drawn, groups = gaussian(40, 3, seed=seed), torch.arange(40) % 4
+    third = drawn[:, 2]
+    if how == "plain":
+        return (drawn[:, 0], drawn[:, 1]), {}
+    if how == "given":
+        return (drawn[:, 0] + third, drawn[:, 1] - third), {"given": third}
+    return (drawn[:, 0] + groups, drawn[:, 1] - 2 * groups), {"groups": groups}
+
+
+@pytest.mark.parametrize("how", ["plain", "given", "groups"])
+def test_a_permutation_p_is_uniform_where_there_is_no_relation(how):
+    found = []
+    for seed in range(600):
+        pair, options = unrelated(how, seed)
+        found.append(rank_permutation_p(*pair, permutations=99, seed=seed, **options))
+    assert 0.03 <= np.mean(np.array(found) <= 0.05) <= 0.07
+    smeared = np.array(found) - np.random.default_rng(0).random(600) / 100
+    assert scipy_stats.kstest(smeared, "uniform").pvalue > 0.01
+
+
+@few
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_a_corrected_p_is_the_least_level_at_which_holms_procedure_rejects(p):
+    for place, corrected in enumerate(holm(p)):
+        assert p[place] <= corrected <= 1
+        assert rejected(p, corrected * (1 + 1e-9) + 1e-300)[place] or corrected == 1
+        assert corrected == 0 or not rejected(p, corrected * (1 - 1e-9))[place]
+
+
+def test_the_correction_by_hand_passes_over_what_has_no_p():
+    assert holm([0.03, nan, 0.01, 0.02, 0.9]) == pytest.approx([0.06, nan, 0.04, 0.06, 0.9], nan_ok=True)
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []

@@ -15,6 +15,8 @@ LEVEL = 0.95
 GROUPS = 20
 """Of samples, that the jackknife leaves out in turn."""
 Z = 1.959963984540054  # the normal quantile of LEVEL, two-sided
+NOTHING = 1e-9
+"""Share of the ranks' variance that is rounding where a third variable tells all of them."""
 
 
 class Band(NamedTuple):
@@ -185,7 +187,7 @@ def rank_correlation(
         given: (n,): the partial correlation given the rank of this (Kendall 1942), by the three correlations.
 
     Returns:
-        (draws,): NaN where something does not vary.
+        (draws,): NaN where something does not vary, or `given` tells all of it.
     """
     groups = torch.zeros(len(one), dtype=torch.int64) if groups is None else groups
     parts = [midranks(values, weights, groups) for values in (one, other, *(() if given is None else (given,)))]
@@ -198,7 +200,9 @@ def rank_correlation(
     if given is None:
         return plain.float()
     first, second = (together(part, parts[2]) for part in parts[:2])
-    return ((plain - first * second) / ((1 - first**2) * (1 - second**2)).sqrt()).float()
+    left = torch.minimum(1 - first**2, 1 - second**2)
+    partial = (plain - first * second) / ((1 - first**2) * (1 - second**2)).sqrt()
+    return torch.where(left > NOTHING, partial, torch.nan).float()
 
 
 def rank_permutation_p(
@@ -209,17 +213,18 @@ def rank_permutation_p(
 
     Pairs are shuffled within groups; with `given`, what is left of the ranks after a line in the rank of `given` is
     shuffled (Freedman & Lane 1983). The observed pairing counts as one of the permutations, so that p is never 0. NaN
-    where something does not vary.
+    where something does not vary, or `given` tells all of it.
     """
     n, ones = len(one), torch.ones(1, len(one))
     groups = torch.zeros(n, dtype=torch.int64) if groups is None else groups
     first, second = (midranks(values, ones, groups)[0] for values in (one, other))
+    least = [NOTHING**0.5 * float(part.norm()) for part in (first, second)]
     if given is not None:
         third = midranks(given, ones, groups)[0]
         first, second = (part - third * (part @ third) / (third @ third) for part in (first, second))
-    scale = float(first.norm() * second.norm())
-    if not scale > 0:
+    if not all(float(part.norm()) > nothing for part, nothing in zip((first, second), least, strict=True)):
         return float("nan")
+    scale = float(first.norm() * second.norm())
     generator = torch.Generator().manual_seed(seed)
     base = groups.argsort(stable=True)
     drawn = torch.rand(permutations, n, generator=generator, dtype=torch.float64) + 2 * groups
