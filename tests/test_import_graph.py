@@ -14,7 +14,7 @@ LAYERS = [  # low to high; names on one line are siblings and may not import eac
     {"store", "stats", "progress", "subspace", "reductions"},
     {"fingerprints"},
     {"results", "network", "som"},
-    {"summary", "data", "layers", "models_hf"},
+    {"summary", "data", "layers", "embeddings", "models_hf"},
     {"objects", "pictures"},
     {"files", "tables"},
     {"sources", "models"},

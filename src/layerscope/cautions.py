@@ -6,6 +6,7 @@ import pandas as pd
 
 from layerscope.attacks import Check
 from layerscope.data import Data
+from layerscope.embeddings import attackable
 from layerscope.network import Network
 from layerscope.recording import Recording
 from layerscope.results import select
@@ -32,6 +33,16 @@ def shape_cautions(network: Network, measured: Data, names: Sequence[str], reduc
             "over their positions: a rise from the one kind to the other is the averaging's. Compare them under sketch."
         )
     return found
+
+
+def embedding_caution(network: Network, measured: Data) -> str:
+    """What an attack on texts or tokens is an attack on."""
+    _, found = attackable(network, measured.take(measured.rows[:100]).inputs)
+    return (
+        "The attack changes the embeddings of tokens, not texts: what it makes is no text, and its budgets are in the "
+        f"embeddings' own units (their entries deviate by {float(found.std()):.3g}, and a token's embedding is "
+        f"{float(found.norm(dim=-1).median()):.3g} long)."
+    )
 
 
 def attack_cautions(checks: Mapping[str, Sequence[Check]]) -> list[str]:

@@ -29,6 +29,8 @@ UNTRAINED_SEED = 0x1A7E5C0B
 """Added to the seed of untrained draws: a user's own small seed would draw the weights that training began with."""
 MASK = "attention_mask"
 """The name under which token networks are told which tokens are padding."""
+IDS, EMBEDDINGS = "input_ids", "word_embeddings"
+"""The names under which they are told the tokens, and, here, what stands in for the tokens' embeddings."""
 
 
 Keep = Callable[[str, Output], None]
@@ -234,6 +236,39 @@ class Network:
             traced.append(Call(f"{name}#{call}" if total[name] > 1 else name, modules[name], shape))
         return traced, _logits(answer, self.output)
 
+    def rows(self, some: Tensor) -> "Network":  # noqa: ARG002 - see `embeddings.Embedded`
+        """The network for some samples of a batch: itself, as its answer depends on nothing but the input."""
+        return self
+
+    def support(self, inputs: Tensor) -> Tensor | None:  # noqa: ARG002 - see `embeddings.Embedded`
+        """Which entries of the inputs have a say; None for all."""
+        return None
+
+    def samples(self, inputs: Tensor) -> Samples:
+        """What `watch` and a call take for these inputs: themselves."""
+        return inputs
+
+    def tokens_of(self, samples: Samples) -> Mapping[str, Tensor] | None:
+        """The tokens of texts, or of samples that are tokens; None of others."""
+        prepared = None if isinstance(samples, Tensor) else self._prepared(samples)
+        return prepared if isinstance(prepared, Mapping) and IDS in prepared else None
+
+    def embeddings_of(self, tokens: Mapping[str, Tensor]) -> Tensor:
+        """(n, tokens, width): what the network looks up for token ids.
+
+        Raises:
+            ValueError: if it has no `nn.Embedding` that it asks for them.
+        """
+        found: list[Tensor] = []
+        with torch.no_grad(), _looked_up(self.module, tokens[IDS], found.append):
+            self._run(tokens)
+        if not found:
+            raise ValueError(
+                f"An attack on texts changes the embeddings of their tokens, and '{self.name}' has no `nn.Embedding` "
+                f"that is asked for `{IDS}`."
+            )
+        return found[0].clone()
+
     def as_module(self) -> nn.Module:
         """A module from input space to logits, preprocessing inside, for libraries that want one."""
         return _Whole(self).eval()
@@ -324,7 +359,7 @@ class Network:
         """Preprocessed, where the weights are, numbers in the weights' own type."""
         device, dtype = self.device, self.dtype
         given = _mapped(samples, lambda tensor: tensor.to(device))
-        if self.preprocess is not None:
+        if self.preprocess is not None and not (isinstance(given, Mapping) and EMBEDDINGS in given):
             given = self.preprocess(given)
 
         def fitted(tensor: Tensor) -> Tensor:
@@ -335,7 +370,12 @@ class Network:
     def _run(self, prepared: Any) -> Any:
         """The module's answer."""
         if isinstance(prepared, Mapping):
-            return self.module(**prepared)
+            given = {name: value for name, value in prepared.items() if name != EMBEDDINGS}
+            embeddings = prepared.get(EMBEDDINGS)
+            if embeddings is None:
+                return self.module(**given)
+            with _looked_up(self.module, given[IDS], lambda _: embeddings):
+                return self.module(**given)
         return self.module(*prepared) if isinstance(prepared, tuple) else self.module(prepared)
 
     def _seen(self, output: Tensor, module: nn.Module, mask: Tensor | None, name: str) -> Output:
@@ -448,6 +488,26 @@ def _logits(answer: Any, place: str | int | bool | None) -> Logits | None:
     else:
         found = answer.get(place) if isinstance(answer, Mapping) else getattr(answer, place, None)
     return found if isinstance(found, Tensor) and found.ndim == 2 and found.is_floating_point() else None
+
+
+@contextmanager
+def _looked_up(module: nn.Module, ids: Tensor, change: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
+    """Hand what is looked up for token ids to `change`, and put what that gives in its place.
+
+    Before anybody's other hooks, so that whoever watches the embedding sees what the network goes on with.
+    """
+
+    def observe(_module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
+        asked = bool(inputs) and inputs[0].shape == ids.shape and bool((inputs[0] == ids).all())
+        return change(output) if asked else None
+
+    tables = [part for part in module.modules() if isinstance(part, nn.Embedding)]
+    handles = [table.register_forward_hook(observe, prepend=True) for table in tables]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager

@@ -1,16 +1,17 @@
 """One forward pass per batch: what every wanted layer says, reduced and checked; and the batches of a shard."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from layerscope.checks import check_inputs, check_labels
 from layerscope.data import Batch, some
+from layerscope.embeddings import attackable
 from layerscope.errors import NonFiniteError
 from layerscope.layers import INPUT, LOGITS, Layer
 from layerscope.layouts import Output
-from layerscope.network import Network
+from layerscope.network import EMBEDDINGS, Network
 from layerscope.reductions import Flatten, PerSampleReduction, Reduction, Sketch, parse_reduction
 from layerscope.types import Samples
 
@@ -55,7 +56,7 @@ class Recorder:
         if perturb:
             clean, batch = batch.inputs, batch._replace(inputs=perturb(self.network, batch))
             check_inputs(batch, self.network)
-            kept |= _sizes(clean, batch.inputs)
+            kept |= _sizes(self.network, clean, batch.inputs)
 
         def keep(name: str, output: Output) -> None:
             for reduction in self._reductions[name]:
@@ -140,8 +141,10 @@ class Recorder:
         kept[str(layer)] = stored
 
 
-def _sizes(clean: Samples, changed: Samples) -> dict[str, Tensor]:
-    """How large each sample's change is, in both norms, where samples are one tensor of numbers each."""
+def _sizes(network: Network, clean: Samples, changed: Samples) -> dict[str, Tensor]:
+    """How large each sample's change is, in both norms, where it is one of numbers: of pixels, or of embeddings."""
+    if isinstance(changed, Mapping) and EMBEDDINGS in changed:
+        clean, changed = attackable(network, clean)[1], changed[EMBEDDINGS]
     if not isinstance(clean, Tensor) or not isinstance(changed, Tensor) or clean.shape != changed.shape:
         return {}
     change = (changed.cpu().double() - clean.cpu().double()).flatten(1)

@@ -8,7 +8,7 @@ import torch
 
 from layerscope.attacks import AbstractPerturbation, Check, check_attack, parse_attack
 from layerscope.checks import check_inputs
-from layerscope.data import Batch
+from layerscope.embeddings import attackable
 from layerscope.errors import AllWrongError
 from layerscope.models import load_network
 from layerscope.network import Network
@@ -48,7 +48,8 @@ def robustness(
 
     Args:
         network: see `load_network`.
-        data: see `load_data`; labelled samples of one tensor of numbers each.
+        data: see `load_data`; labelled samples of numbers (images, tables), or texts or tokens, whose embeddings are
+            changed (see `attackable`).
         attacks: one spec or several; see `parse_attack`. Those that look for the smallest change (`fmn`, `bisect`) give
             its median over the samples that are answered right.
         surrogate: another network of the same classes, on which attacks are made to see whether they carry over.
@@ -57,7 +58,8 @@ def robustness(
         show_progress: whether to draw a progress bar.
 
     Raises:
-        ValueError: if a spec can't be read, the data have no labels or are no tensors, or an attack can't be made.
+        ValueError: if a spec can't be read, the data have no labels or can't be changed a little, or an attack can't
+            be made.
         AllWrongError: if every sample is answered wrong already.
     """
     specs = (attacks,) if isinstance(attacks, str) else tuple(attacks)
@@ -69,18 +71,22 @@ def robustness(
     with bar("attacking", len(samples) * len(specs), unit="samples", show=show_progress) as progress:
         for batch in samples.batches(batch_size):
             check_inputs(batch, network)
-            inputs, labels = attackable(batch)
+            (asked, inputs), labels = attackable(network, batch.inputs), batch.labels
+            if labels is None:
+                raise ValueError("`data` must have labels, since it is right answers that are to be changed.")
+            if other is not None and asked is not network:
+                raise ValueError("`surrogate` needs inputs that both networks take; embeddings are one network's own.")
             with torch.no_grad():
-                part = {"id": batch.ids, "label": labels, "answer": network(inputs).argmax(1).cpu()}
+                part = {"id": batch.ids, "label": labels, "answer": network(batch.inputs).argmax(1).cpu()}
             for spec, perturbation in perturbations.items():
                 if spec not in checks:
-                    some = slice(0, CHECKED)
+                    some = torch.arange(min(CHECKED, len(labels)))
                     checks[spec] = check_attack(
-                        network, inputs[some], labels[some], perturbation, surrogate=other, seed=seed
+                        asked.rows(some), inputs[some], labels[some], perturbation, surrogate=other, seed=seed
                     )
-                found = perturbation(network, inputs, labels, ids=batch.ids.tolist(), seed=seed)
+                found = perturbation(asked, inputs, labels, ids=batch.ids.tolist(), seed=seed)
                 with torch.no_grad():
-                    part[f"answer:{spec}"] = network(found.inputs).argmax(1).cpu()
+                    part[f"answer:{spec}"] = asked(found.inputs).argmax(1).cpu()
                 part[f"success:{spec}"], part[f"size:{spec}"] = found.success.cpu(), found.sizes.cpu()
                 progress.advance(len(labels))
             parts.append(pd.DataFrame({name: values.numpy() for name, values in part.items()}))
@@ -95,22 +101,6 @@ def robustness(
     for spec, perturbation in perturbations.items():
         rows.append(_row(table, right, spec, perturbation, seed))
     return Robustness(table, tuple(rows), checks)
-
-
-def attackable(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """A batch's inputs and labels.
-
-    Raises:
-        ValueError: if inputs are no tensor of numbers, or there are no labels.
-    """
-    if not isinstance(batch.inputs, torch.Tensor):
-        raise ValueError(
-            f"An attack needs samples of one tensor of numbers each (images, tables); got "
-            f"{type(batch.inputs).__name__}."
-        )
-    if batch.labels is None:
-        raise ValueError("`data` must have labels, since it is right answers that are to be changed; give labels.")
-    return batch.inputs, batch.labels
 
 
 def _row(table: pd.DataFrame, right: pd.Series, spec: str, perturbation: AbstractPerturbation, seed: int) -> Result:

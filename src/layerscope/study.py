@@ -30,10 +30,11 @@ from layerscope.attacks import (
     matched_noise,
     parse_attack,
 )
-from layerscope.cautions import SAMPLES_PER_UNIT, attack_cautions, cautions_of, shape_cautions
+from layerscope.cautions import SAMPLES_PER_UNIT, attack_cautions, cautions_of, embedding_caution, shape_cautions
 from layerscope.checks import check_inputs
 from layerscope.codes import Coded, encode, load_codes, save_codes
 from layerscope.data import Batch, Data
+from layerscope.embeddings import attackable
 from layerscope.errors import AllWrongError, CorruptFileError, RunMismatchError, StorageError
 from layerscope.flow import flow
 from layerscope.layers import choose_layers
@@ -57,7 +58,7 @@ from layerscope.store import (
     save_table,
     save_tensors,
 )
-from layerscope.types import Inputs
+from layerscope.types import Samples
 from layerscope.vulnerability import FEWEST, smallest_perturbations, vulnerability
 
 SCHEMA = 1
@@ -88,13 +89,13 @@ class Attacking:
     perturbation: AbstractPerturbation
     seed: int
 
-    def __call__(self, network: Network, batch: Batch) -> Inputs:
+    def __call__(self, network: Network, batch: Batch) -> Samples:
         """The batch's inputs, perturbed."""
-        inputs, labels = _numbers(batch), batch.labels
+        (asked, inputs), labels = attackable(network, batch.inputs), batch.labels
         if labels is None:
             with torch.no_grad():
-                labels = network(inputs).argmax(1)
-        return self.perturbation(network, inputs, labels, ids=batch.ids.tolist(), seed=self.seed).inputs
+                labels = network(batch.inputs).argmax(1)
+        return asked.samples(self.perturbation(asked, inputs, labels, ids=batch.ids.tolist(), seed=self.seed).inputs)
 
 
 @dataclass(frozen=True)
@@ -107,14 +108,14 @@ class Matching:
     """Of the attack, by norm, as its recording holds them."""
     seed: int
 
-    def __call__(self, network: Network, batch: Batch) -> Inputs:
+    def __call__(self, network: Network, batch: Batch) -> Samples:
         """The batch's inputs, changed at random."""
-        inputs = _numbers(batch)
+        asked, inputs = attackable(network, batch.inputs)
         place = {sample: row for row, sample in enumerate(self.ids.tolist())}
         rows = torch.tensor([place[sample] for sample in batch.ids.tolist()])
-        draws = Draws(inputs, batch.ids.tolist(), self.seed)
+        draws = Draws(inputs, batch.ids.tolist(), self.seed, asked.support(inputs))
         linf, l2 = (self.sizes[norm][rows] for norm in ("linf", "l2"))
-        return matched_noise(inputs, linf, l2, self.norm, network.bounds, draws)
+        return asked.samples(matched_noise(inputs, linf, l2, self.norm, asked.bounds, draws))
 
 
 @dataclass(frozen=True)
@@ -246,7 +247,7 @@ class Study:
         probe = measured.take(measured.rows[:2])
         _check_fit(network, probe, fitted.take(fitted.rows[:2]), measured)
         if self.attack or self.smallest:
-            _numbers(probe)
+            attackable(network, probe.inputs)
         names, why = choose_layers(network, probe.inputs, self.layers)
         self._say(f"Layers ({why}): input, {', '.join(names)}, logits")
         settings = self._settings(network, measured, fitted, names, grid)
@@ -261,6 +262,8 @@ class Study:
         """The stages in order."""
         folder = Path(self.folder)
         cautions = shape_cautions(network, measured, settings["chosen"]["layers"], self.reductions)
+        if self.attack and not self._plain(measured):
+            cautions.append(embedding_caution(network, measured))
         layers = settings["chosen"]["layers"]
         trained = self._coded(folder, network, measured, fitted, layers, grid)
         if self._plain(measured):
@@ -337,7 +340,7 @@ class Study:
         if labels is None:
             with torch.no_grad():
                 labels = network(batch.inputs).argmax(1).cpu()
-        return check_attack(network, _numbers(batch), labels, parse_attack(attack), seed=self.seed)
+        return check_attack(*attackable(network, batch.inputs), labels, parse_attack(attack), seed=self.seed)
 
     def _smallest(self, folder: Path, network: Network, measured: Data) -> pd.DataFrame | None:
         """The smallest perturbation of some samples, made once; None where it isn't asked for or can't be."""
@@ -373,7 +376,9 @@ class Study:
         low, high = network.bounds
         if isfinite(high - low):
             return STEP * (high - low)
-        return STEP * float(_numbers(measured.take(measured.rows[:PROBED])).double().std())
+        inputs = measured.take(measured.rows[:PROBED]).inputs
+        assert isinstance(inputs, Tensor)
+        return STEP * float(inputs.double().std())
 
     def _record(
         self, folder: Path, network: Network, data: Data, layers: Sequence[str], condition: str,
@@ -502,27 +507,16 @@ class Study:
         places = fooled.nonzero()[:, 0] if fooled.any() else torch.arange(len(clean))
         chosen = int(places[travelled[places].argsort(stable=True)[len(places) // 2]])
         batch = measured.take(measured.find([int(clean.ids[chosen])]))
-        perturbed = Attacking(parse_attack(condition), self.seed)(network, batch)
-        tensors = {"id": batch.ids, "clean": _numbers(batch), "perturbed": perturbed}
+        asked, inputs = attackable(network, batch.inputs)
+        labels = before[chosen : chosen + 1] if batch.labels is None else batch.labels
+        attack = parse_attack(condition)
+        perturbed = attack(asked, inputs, labels, ids=batch.ids.tolist(), seed=self.seed).inputs
+        tensors = {"id": batch.ids, "clean": inputs, "perturbed": perturbed}
         save_tensors(run.folder / "example.safetensors", tensors, {"condition": condition})
 
     def _say(self, text: str) -> None:
         if self.progress:
             Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(text)
-
-
-def _numbers(batch: Batch) -> Inputs:
-    """A batch's inputs, which an attack needs to be one tensor.
-
-    Raises:
-        ValueError: if they are texts, or several tensors.
-    """
-    if not isinstance(batch.inputs, torch.Tensor):
-        raise ValueError(
-            f"`attack` needs samples of one tensor of numbers each (images, tables); got {_shape(batch)}. Study texts "
-            "and tokens with `attack=None` (`--attack none`)."
-        )
-    return batch.inputs
 
 
 def _shape(batch: Batch) -> tuple[int, ...] | str:

@@ -19,8 +19,9 @@ from layerscope.attacks.minimal import FMN as FMN
 from layerscope.attacks.minimal import Bisected as Bisected
 from layerscope.attacks.selfchecks import Check as Check
 from layerscope.attacks.selfchecks import check_attack as check_attack
+from layerscope.embeddings import attackable
 from layerscope.network import Network
-from layerscope.types import Inputs, Labels
+from layerscope.types import Labels, Samples
 
 ATTACKS: dict[str, tuple[type[AbstractPerturbation], dict[str, Any]]] = {
     "fgsm": (FGSM, {}),
@@ -92,22 +93,24 @@ def control_of(attack: str) -> str:
 
 
 def attack(
-    network: Network, inputs: Inputs, labels: Labels, attack: str | AbstractPerturbation, *, seed: int = 0
+    network: Network, inputs: Samples, labels: Labels, attack: str | AbstractPerturbation, *, seed: int = 0
 ) -> Attacked:
     """Perturb `inputs`.
 
     Args:
         network: the network to be fooled.
-        inputs: (n, ...), in its bounds.
+        inputs: (n, ...), in its bounds; or texts or tokens, whose embeddings are perturbed (see `attackable`).
         labels: (n,): the answers to be changed.
         attack: a spec (see `parse_attack`) or a perturbation, such as `Foreign(Budget("linf", 8 / 255), search)`.
         seed: of random starts and of noise; sample i draws the same whatever else is in the batch.
 
     Returns:
-        The perturbed `inputs`, inside budget and bounds; `success`: whether each is answered with another class; and
-        the `sizes` of the changes.
+        The perturbed `inputs`, inside budget and bounds (of texts, their tokens with the perturbed embeddings, which
+        the network takes); `success`: whether each is answered with another class; and the `sizes` of the changes.
     """
-    return (parse_attack(attack) if isinstance(attack, str) else attack)(network, inputs, labels, seed=seed)
+    asked, numbers = attackable(network, inputs)
+    found = (parse_attack(attack) if isinstance(attack, str) else attack)(asked, numbers, labels, seed=seed)
+    return found._replace(inputs=asked.samples(found.inputs))
 
 
 def _number(text: str, spec: str) -> float:

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from layerscope.attacks.budget import Budget, inside
 from layerscope.checks import check_labels
@@ -22,8 +22,8 @@ ROUNDING = 1e-5
 class Attacked(NamedTuple):
     """Perturbed inputs."""
 
-    inputs: Inputs
-    """(n, ...): inside budget and bounds."""
+    inputs: Any
+    """(n, ...): inside budget and bounds. `layerscope.attack` of texts gives their tokens with perturbed embeddings."""
     success: Flags
     """(n,): whether the network's answer to them is not the label; of a targeted attack, whether it is the target."""
     sizes: PerSample
@@ -33,20 +33,25 @@ class Attacked(NamedTuple):
 class Draws:
     """All the randomness that a perturbation has: each sample's from its id and the seed alone, whatever its batch."""
 
-    def __init__(self, inputs: Inputs, ids: Sequence[int], seed: int) -> None:
-        self._inputs, self._ids, self.seed = inputs, ids, seed
+    def __init__(self, inputs: Inputs, ids: Sequence[int], seed: int, support: Tensor | None = None) -> None:
+        """`support` says which entries may change at all; the others draw 0."""
+        self._inputs, self._ids, self.seed, self._support = inputs, ids, seed, support
 
     def uniform(self, turn: int = 0) -> Inputs:
         """(n, ...), in [-1, 1); another draw each turn."""
-        return 2 * self._drawn(torch.rand, turn) - 1
+        return self._supported(2 * self._drawn(torch.rand, turn) - 1)
 
     def normal(self, turn: int = 0) -> Inputs:
         """(n, ...), standard normal; another draw each turn."""
-        return self._drawn(torch.randn, -1 - turn)
+        return self._supported(self._drawn(torch.randn, -1 - turn))
+
+    def _supported(self, drawn: Inputs) -> Inputs:
+        return drawn if self._support is None else drawn * self._support
 
     def rows(self, rows: torch.Tensor) -> "Draws":
         """Those of some of the samples."""
-        return Draws(self._inputs[rows], [self._ids[row] for row in rows.tolist()], self.seed)
+        support = None if self._support is None else self._support[rows]
+        return Draws(self._inputs[rows], [self._ids[row] for row in rows.tolist()], self.seed, support)
 
     def _drawn(self, law: Callable[..., torch.Tensor], turn: int) -> Inputs:
         drawn = []
@@ -119,10 +124,10 @@ class AbstractPerturbation(ABC):
                 f"({widest:g}), so that any input becomes any other; give a budget in input space, such as 8/255."
             )
         inputs, labels = inputs.to(network.device), labels.to(network.device)
-        draws = Draws(inputs, range(len(inputs)) if ids is None else ids, seed)
+        draws = Draws(inputs, range(len(inputs)) if ids is None else ids, seed, network.support(inputs))
         with _untouched(network):
             with torch.no_grad():
-                check_labels(labels, network(inputs[:1]).shape[1])
+                check_labels(labels, network.rows(torch.tensor([0]))(inputs[:1]).shape[1])
             found = self.run(network, inputs, labels, draws).detach()
             if found.shape != inputs.shape or not found.isfinite().all():
                 raise ValueError(

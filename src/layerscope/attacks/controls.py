@@ -27,7 +27,7 @@ class Noise(AbstractPerturbation):
     def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Inputs:  # noqa: ARG002 - family
         """One random sign per entry, or one random direction per sample."""
         if self.budget.norm == "linf":
-            return inputs + self.budget.size * torch.where(draws.uniform() < 0, -1.0, 1.0)
+            return inputs + self.budget.size * draws.uniform().sign()
         return inputs + self.budget.size * L2().steepest(draws.normal())
 
 
@@ -80,10 +80,11 @@ def _signs(
     low, high = bounds
     limit = wide(sizes, inputs)
     up, down = torch.minimum(high - inputs, limit), torch.minimum(inputs - low, limit)
-    upward = draws.uniform().double() >= 0
+    drawn = draws.uniform().double()
+    upward = drawn >= 0
     full = torch.where(upward, up, down) >= limit * (1 - 1e-12)
     upward = torch.where(full, upward, up >= down)
-    reach = torch.where(upward, up, down).flatten(1)
+    reach = (torch.where(upward, up, down) * (drawn != 0)).flatten(1)  # a draw of 0: an entry that must not change
     # entries with the whole size come first, so that the largest change is the attack's own
     order = (draws.uniform(1).double().flatten(1) - 4.0 * (reach >= limit.flatten(1) * (1 - 1e-12))).argsort(1)
     ordered = reach.gather(1, order).square()

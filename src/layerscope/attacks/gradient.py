@@ -77,7 +77,7 @@ class PGD(AbstractPerturbation):
             some = draws.rows(left)
             start = inputs[left] + norm.start(some.uniform(restart), some.normal(restart), radius[left])
             reached, fooled = ascend(
-                network, inputs[left], aims[left], start, norm, radius[left], self.steps,
+                network.rows(left), inputs[left], aims[left], start, norm, radius[left], self.steps,
                 aim=AWAY if self.target is None else TOWARD, stop=self.stop == "fooled",
             )  # fmt: skip
             found[left] = reached
@@ -111,9 +111,9 @@ def ascend(
     ends = inside(start, inputs, norm, radius, network.bounds)
     fooled = torch.zeros(len(inputs), dtype=torch.bool, device=inputs.device)
     kept, going = ends.clone(), torch.arange(len(inputs), device=inputs.device)
-    place, centre, own = ends, inputs, aims
+    place, centre, own, asked = ends, inputs, aims, network
     for _ in range(steps):
-        here = slope(network, place, own, aim.loss)
+        here = slope(asked, place, own, aim.loss)
         now = aim.reached(here.logits.argmax(1), own)
         kept[going[now]], fooled[going[now]] = place[now], True
         gradient = here.gradient
@@ -122,10 +122,11 @@ def ascend(
             if not len(going):
                 return kept, fooled
             place, centre, own, gradient = place[~now], inputs[going], aims[going], gradient[~now]
+            asked = asked.rows(~now)
         moved = place + wide(stride[going], place) * norm.steepest(gradient)
         place = inside(moved, centre, norm, radius[going], network.bounds)
     with torch.no_grad():
-        now = aim.reached(network(place).argmax(1), own)
+        now = aim.reached(asked(place).argmax(1), own)
     better = now | ~fooled[going]
     kept[going[better]] = place[better]
     fooled[going] |= now
@@ -157,7 +158,7 @@ class APGD(AbstractPerturbation):
         found, left = inputs.clone(), torch.arange(len(inputs), device=inputs.device)
         for restart in range(self.restarts):
             some = draws.rows(left)
-            reached, fooled = self._ascend(network, inputs[left], labels[left], some, restart)
+            reached, fooled = self._ascend(network.rows(left), inputs[left], labels[left], some, restart)
             found[left] = reached
             left = left[~fooled]
             if not len(left):
@@ -188,9 +189,12 @@ class APGD(AbstractPerturbation):
             now = answers != labels[going]
             kept[going[now]], fooled[going[now]] = state.place[now], True
             if now.any():
-                going, state = going[~now], state.rows(~now)
+                going, state, network = going[~now], state.rows(~now), network.rows(~now)
                 if not len(going):
                     return kept, fooled
+            if step in checkpoints:
+                state = state.checked(step - last)
+                last = step
             centre, ball = inputs[going], radius[going]
             stepped = state.place + wide(state.stride, state.place) * norm.steepest(state.gradient)
             stepped = inside(stepped, centre, norm, ball, network.bounds)
@@ -200,9 +204,6 @@ class APGD(AbstractPerturbation):
             here = slope(network, stepped, labels[going], loss)
             answers = here.logits.argmax(1)
             state = state.moved(stepped, here.gradient, here.losses)
-            if step + 1 in checkpoints:
-                state = state.checked(step + 1 - last)
-                last = step + 1
         now = answers != labels[going]
         kept[going[now]], fooled[going[now]] = state.place[now], True
         kept[going[~now]] = state.best[~now]
@@ -237,8 +238,7 @@ class _Climb:
         better = loss > self.best_loss
         return _Climb(
             place, self.place,
-            torch.where(wide(better, place) > 0, place, self.best), gradient,
-            torch.where(wide(better, place) > 0, gradient, self.best_gradient), loss,
+            _picked(better, place, self.best), gradient, _picked(better, gradient, self.best_gradient), loss,
             torch.where(better, loss, self.best_loss), self.stride,
             self.climbed + (loss > self.loss), self.halved, self.best_then,
         )  # fmt: skip
@@ -248,22 +248,26 @@ class _Climb:
         stalled = self.climbed < CLIMBING * steps
         idle = ~self.halved & (self.best_loss <= self.best_then)
         halve = stalled | idle
-        back = wide(halve, self.place) > 0
         return _Climb(
-            torch.where(back, self.best, self.place), torch.where(back, self.best, self.before), self.best,
-            torch.where(back, self.best_gradient, self.gradient), self.best_gradient,
+            _picked(halve, self.best, self.place), self.before, self.best,
+            _picked(halve, self.best_gradient, self.gradient), self.best_gradient,
             torch.where(halve, self.best_loss, self.loss), self.best_loss,
             torch.where(halve, self.stride / 2, self.stride), torch.zeros_like(self.climbed), halve, self.best_loss,
         )  # fmt: skip
 
 
+def _picked(flags: Flags, one: Inputs, other: Inputs) -> Inputs:
+    """The one's sample where its flag says so, else the other's."""
+    return torch.where(flags.view(-1, *[1] * (one.ndim - 1)), one, other)
+
+
 def _checkpoints(steps: int) -> set[int]:
-    """After which steps strides are looked at: p_1 = 0.22, then p_(j+1) = p_j + max(p_j - p_(j-1) - 0.03, 0.06)."""
-    found, share, gap = set(), 0.0, 0.22
-    while share + gap <= 1:
+    """After which steps strides are looked at: p_1 = 22 %, then p_(j+1) = p_j + max(p_j - p_(j-1) - 3 %, 6 %)."""
+    found, share, gap = set(), 0, 22
+    while share + gap <= 100:
         share += gap
-        found.add(max(1, round(share * steps)))
-        gap = max(gap - 0.03, 0.06)
+        found.add(-(-share * steps // 100))  # rounded up
+        gap = max(gap - 3, 6)
     return found
 
 

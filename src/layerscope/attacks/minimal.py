@@ -19,6 +19,8 @@ RIVALS = 10
 """Classes, the likeliest, among which the one with the nearest boundary is looked for."""
 SHRINK, STRIDE = (0.05, 0.0001), (1.0, 0.01)
 """Of FMN, first and last: by how much the ball grows and shrinks, and the step, in radii of it."""
+DOUBLINGS = 30
+"""Of the budget that the gradients at the original say is enough, before a sample is given up."""
 ALONG = 12
 """Halvings of the way from what was found back to the original."""
 
@@ -49,7 +51,9 @@ class FMN(AbstractPerturbation):
         second, nearest = _rivals(network, inputs, labels, self.budget.geometry.dual)
         rows = (second != nearest).nonzero()[:, 0]
         if len(rows):
-            found, others = self._search(network, inputs[rows], torch.stack([labels, nearest], 1)[rows], PAST)
+            found, others = self._search(
+                network.rows(rows), inputs[rows], torch.stack([labels, nearest], 1)[rows], PAST
+            )
             better = others < sizes[rows]
             best[rows[better]] = found[better]
         return _drawn_back(network, inputs, labels, best)
@@ -106,15 +110,16 @@ class Bisected(AbstractPerturbation):
         widest = min(self.budget.size, self.budget.widest(network.bounds, inputs[0].numel()))
         first = slope(network, inputs, labels, SECOND.loss)
         start = first.losses.neg().clamp_min(0) / norm.dual(first.gradient).clamp_min(TINY)
-        least, most = torch.zeros_like(start), start.clamp(widest * 1e-6, widest)
+        least, most = torch.zeros_like(start), start.clamp_max(widest)
         best, enough = inputs.clone(), first.losses > 0
         aims = torch.stack([labels, _rivals(network, inputs, labels, norm.dual)[1]], 1)
         most[enough] = 0
-        while not bool((enough | (most >= widest)).all()):
+        for _ in range(DOUBLINGS):
             self._try(network, inputs, aims, draws, most, best, enough)
+            if bool((enough | (most >= widest)).all()):
+                break
             least = torch.where(enough, least, most)
-            most = torch.where(enough, most, 2 * most).clamp_max(widest)
-        self._try(network, inputs, aims, draws, most, best, enough)
+            most = torch.where(enough, most, 2 * most.clamp_min(TINY)).clamp_max(widest)
         for _ in range(self.halvings):
             middle = (least + torch.minimum(most, norm.of(best - inputs))) / 2
             fooled = ~enough
@@ -139,7 +144,9 @@ class Bisected(AbstractPerturbation):
             start, own, some = inputs[left], aims[left], draws.rows(left)
             if aim is AWAY:
                 start, own = start + norm.start(some.uniform(), some.normal(), radius[left]), own[:, 0]
-            found, hit = ascend(network, inputs[left], own, start, norm, radius[left], self.steps, aim=aim, stop=True)
+            found, hit = ascend(
+                network.rows(left), inputs[left], own, start, norm, radius[left], self.steps, aim=aim, stop=True
+            )
             best[left[hit]], fooled[left[hit]] = found[hit], True
 
 
