@@ -204,6 +204,19 @@ def test_untrained_resets_running_statistics():
     assert fresh.running_var.equal(torch.ones(3))
 
 
+def test_untrained_normalises_by_the_batches_it_is_given_and_leaves_dropout_off():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.5), nn.BatchNorm1d(3), nn.Linear(3, 2)).eval()
+    batches = [5 + 3 * torch.randn(50, 4) for _ in range(3)]
+    fresh = Network(module).untrained(0, batches).module
+    seen = [fresh[0](batch).detach() for batch in batches]
+    torch.testing.assert_close(fresh[2].running_mean, torch.stack([one.mean(0) for one in seen]).mean(0))
+    torch.testing.assert_close(fresh[2].running_var, torch.stack([one.var(0) for one in seen]).mean(0))
+    assert not any(part.training for part in fresh.modules())
+    assert fresh[2].momentum == module[2].momentum == 0.1
+    assert module[2].running_mean.equal(torch.zeros(3))
+
+
 def test_untrained_shuffles_what_nothing_resets_and_says_so():
     class Scaled(nn.Module):
         def __init__(self):

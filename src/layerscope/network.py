@@ -9,7 +9,7 @@ import copy
 import hashlib
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -308,11 +308,17 @@ class Network:
         alive = [place for place, (_, _, output) in enumerate(outputs) if output.requires_grad]
         return _between(outputs, alive[-1] if alive else -1)
 
-    def untrained(self, seed: int) -> "Network":
+    def untrained(self, seed: int, batches: Iterable[Samples] = ()) -> "Network":
         """The same architecture with fresh weights: the null model of everything that training could have done.
 
-        Every submodule that has `reset_parameters` draws its weights anew (batch normalisation's running statistics
-        go back to 0 and 1). Parameters that no such method owns keep their values in a shuffled order, with a warning.
+        Every submodule that has `reset_parameters` draws its weights anew. Parameters that no such method owns keep
+        their values in a shuffled order, with a warning. Batch normalisation takes its means and variances from
+        `batches`, as it would in the first steps of training: without any, they go back to 0 and 1, so that fresh
+        layers are not normalised at all and are another architecture than the trained one.
+
+        Args:
+            seed: of the weights.
+            batches: samples, for batch normalisation.
         """
         try:
             module = copy.deepcopy(self.module).cpu()
@@ -342,7 +348,28 @@ class Network:
                 "no `reset_parameters` method draws them anew.",
                 stacklevel=2,
             )
-        return replace(self, module=module.to(self.device), name=f"{self.name}, untrained")
+        fresh = replace(self, module=module.to(self.device), name=f"{self.name}, untrained")
+        fresh._normalise_by(batches)  # noqa: SLF001 - its own kind
+        return fresh
+
+    def _normalise_by(self, batches: Iterable[Samples]) -> None:
+        """Give batch normalisation the mean over batches of each batch's statistics."""
+        kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+        parts = [part for part in self.module.modules() if isinstance(part, kinds) and part.track_running_stats]
+        if not parts:
+            return
+        momenta = [part.momentum for part in parts]
+        try:
+            for part in parts:
+                part.train()
+                part.momentum = None  # a plain mean over all batches
+            with torch.no_grad():
+                for samples in batches:
+                    self._run(self._prepared(samples))
+        finally:
+            for part, momentum in zip(parts, momenta, strict=True):
+                part.eval()
+                part.momentum = momentum
 
     def fingerprint(self) -> str:
         """SHA-256 over weights, buffers, architecture, bounds, and the source of what computes.

@@ -1,7 +1,7 @@
 """How sure: bootstrap draws, intervals, and the interval of a share."""
 
 from collections.abc import Sequence
-from math import isnan, sqrt
+from math import isnan, nan, sqrt
 from typing import NamedTuple
 
 import torch
@@ -86,19 +86,18 @@ def quantile_bounds(values: Float[Tensor, " draws"]) -> tuple[float, float]:
     return low, high
 
 
-def prediction_interval(draws: Sequence[Replicates]) -> tuple[float, float]:
-    """Where a further draw of a null would lie, 95 of 100 times, after these few; each is given by its replicates.
+def prediction_interval(draws: Sequence[float]) -> tuple[float, float]:
+    """Where a further draw of a null would lie, 95 of 100 times, after these few: mean +- t(m - 1) s sqrt(1 + 1/m).
 
-    mean +- t(m - 1) sqrt(s^2 (1 + 1/m) + w), with s^2 the variance between the m draws' means and w the mean variance
-    within a draw (sampling). One draw alone says nothing of others: its band is its own sampling interval.
+    All draws are measured on the same samples, so that sampling is in their variance already. NaN after one draw, which
+    says nothing of others.
     """
-    stacked = torch.stack([draw.double() for draw in draws])
-    means, within = stacked.mean(1), float(stacked.var(1).mean())
-    count = len(draws)
-    if count == 1:
-        return interval(float(means[0]), draws[0])
-    half = float(stdtrit(count - 1, (1 + LEVEL) / 2)) * sqrt(float(means.var()) * (1 + 1 / count) + within)
-    return float(means.mean()) - half, float(means.mean()) + half
+    m = len(draws)
+    if m < 2:
+        return nan, nan
+    values = torch.tensor(draws, dtype=torch.float64)
+    half = float(stdtrit(m - 1, (1 + LEVEL) / 2)) * float(values.std()) * sqrt(1 + 1 / m)
+    return float(values.mean()) - half, float(values.mean()) + half
 
 
 def share_interval(successes: int, n: int) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 import platform
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from importlib.metadata import version
@@ -11,6 +11,7 @@ from math import isfinite, isqrt, sqrt
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from rich.console import Console
@@ -58,12 +59,14 @@ from layerscope.store import (
     save_table,
     save_tensors,
 )
-from layerscope.types import Samples
+from layerscope.types import Samples, size_of
 from layerscope.vulnerability import FEWEST, smallest_perturbations, vulnerability
 
 SCHEMA = 1
 STEP, PROBED = 1 / 255, 250
 """Of the inputs' range: small enough to stay near, large beside rounding; and the samples that tell a deviation."""
+NORMALISED = 1000
+"""Samples that batch normalisation of an untrained network takes its statistics from."""
 FIT_SHARE = 2 / 3
 """Of the data goes to fitting the atlas where no data are given for that."""
 OWN = (
@@ -281,7 +284,7 @@ class Study:
         for draw in range(self.untrained):
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                fresh = network.untrained(seed=self.seed + draw)
+                fresh = network.untrained(self.seed + draw, self._some(fitted))
             cautions += [str(one.message) for one in caught if str(one.message) not in cautions]
             if not (folder / "results.parquet").is_file():
                 self._say(f"Null {draw + 1} of {self.untrained}: the same architecture with untrained weights")
@@ -364,6 +367,13 @@ class Study:
         """The same, with the samples after a small step beside it."""
         step = Attacking(Noise(Budget("linf", self._step(network, measured))), self.seed)
         return coded._replace(stepped=self._record(folder, network, measured, layers, "step", step))
+
+    def _some(self, data: Data) -> Iterator[Samples]:
+        """Batches of at most 1,000 samples from all over the data, by which untrained networks are normalised."""
+        places = np.arange(0, len(data), max(1, len(data) // NORMALISED))[:NORMALISED]
+        for batch in data.subset(places).batches(self.batch_size):
+            if size_of(batch.inputs) > 1:  # one sample has no variance
+                yield batch.inputs
 
     @staticmethod
     def _plain(data: Data) -> bool:

@@ -1,7 +1,7 @@
 """What a results table says in plain words. Reads the table and nothing else, so that words and numbers agree."""
 
 from itertools import pairwise
-from math import nan
+from math import isnan, nan
 from typing import NamedTuple
 
 import pandas as pd
@@ -17,6 +17,8 @@ VULNERABILITY = {
 }
 """What would go with small perturbations if compression made vulnerable, and the sign that the correlation has then."""
 ALPHA = 0.05
+LEAST = {"compression": 0.1, "expansion": 0.05}
+"""Of octaves, and of H(label): what a compression or an expansion must be to be called one."""
 
 
 class Claim(NamedTuple):
@@ -29,11 +31,12 @@ class Claim(NamedTuple):
 def summary(results: pd.DataFrame) -> list[str]:
     """The findings as sentences: compression, expansion, flow, vulnerability, and what differs between reductions.
 
-    "Compresses" means that the 95 % interval of the compression of the participation ratio lies above 0, and "codes
-    become diverse" that that of the expansion of label information does; "more than untrained" that p, of one more
-    untrained draw, is below 0.05 (see `measures.telescope`). Homogeneous codes (narrow gaps) "go with small
-    perturbations" in a layer where Spearman's correlation is below (above) 0 with a p below 0.05, corrected for the
-    layers (see `vulnerability`).
+    "Compresses" means that the compression of the participation ratio is at least 0.1 octaves and its 95 % interval
+    lies above 0, and "codes become diverse" that the expansion of label information is at least 0.05 of H(label), and
+    its interval above 0; "more than untrained" that p, of one more untrained draw, is below 0.05, and "beyond what the
+    reduction does alone" that the interval lies above that (see `measures.telescope`). Homogeneous codes (narrow gaps)
+    "go with small perturbations" in a layer where Spearman's correlation is below (above) 0 with a p below 0.05,
+    corrected for the layers (see `vulnerability`).
     """
     reductions = [name for name in results["reduction"].unique() if name]
     told = {reduction: _claims(results, reduction) for reduction in reductions}
@@ -83,9 +86,14 @@ def _compression(results: pd.DataFrame, reduction: str) -> Claim | None:
     start = "the input" if own["layer"].iloc[0] == "input" else str(own["layer"].iloc[0])
     detail = f"participation ratio {own['value'].iloc[0]:.1f} in {start}, {lowest['value']:.1f} at its lowest, in "
     detail += f"{lowest['layer']}: {figure.told}"
-    if figure.low > 0:
-        return Claim(f"the network compresses, {figure.beside('it does')}", detail)
-    if figure.high < 0:
+    if figure.low > 0 and figure.value >= LEAST["compression"]:
+        verdict = f"the network compresses, {figure.beside('it does')}"
+        if not isnan(figure.alone):
+            beyond = "beyond" if figure.low > figure.alone else "not beyond"
+            verdict += f" and {beyond} what {reduction} of the input does alone"
+            detail += f"; {reduction} alone {figure.alone:+.2f}"
+        return Claim(verdict, detail)
+    if figure.high < 0 and figure.value <= -LEAST["compression"]:
         return Claim(f"every block is wider than {start}, {_wider(figure)}", detail)
     return Claim(f"no block lies clearly below {start}, and not all above it", detail)
 
@@ -98,9 +106,9 @@ def _expansion(results: pd.DataFrame, reduction: str) -> Claim | None:
     own = select(results, measure="label_information", reduction=reduction, condition="clean")
     blocks = _blocks(own)
     lowest, last = blocks.iloc[int(blocks["value"].iloc[:-1].argmin())], blocks.iloc[-1]
-    detail = f"label information {lowest['value']:.2f} at its lowest, in {lowest['layer']}, and {last['value']:.2f} in "
-    detail += f"{last['layer']}: {figure.told}"
-    if figure.low > 0:
+    detail = f"label information {lowest['value']:.2f} at its lowest before the last block, in {lowest['layer']}, and "
+    detail += f"{last['value']:.2f} in {last['layer']}: {figure.told}"
+    if figure.low > 0 and figure.value >= LEAST["expansion"]:
         return Claim(f"codes become diverse with depth, {figure.beside('they do')}", detail)
     return Claim("codes do not become more diverse with depth", detail)
 
@@ -119,6 +127,8 @@ class Figure(NamedTuple):
     untrained: float
     p: float
     unit: str
+    alone: float
+    """Of the reduction alone, without a network; NaN where that was not measured."""
 
     @property
     def told(self) -> str:
@@ -134,7 +144,7 @@ class Figure(NamedTuple):
         if self.p != self.p:
             return "with too few untrained draws to tell whether that is learned"
         if self.p >= ALPHA:
-            return f"but no more than {does} untrained"
+            return f"but not shown to be more than {does} untrained"
         return f"and more than {does} untrained" if self.value > self.untrained else f"but less than {does} untrained"
 
 
@@ -142,7 +152,7 @@ def _wider(figure: Figure) -> str:
     if figure.p != figure.p:
         return "with too few untrained draws to tell whether that is learned"
     if figure.p >= ALPHA:
-        return "as it is untrained"
+        return "not shown to be other than untrained"
     return "and more so than untrained" if figure.value < figure.untrained else "but less so than untrained"
 
 
@@ -158,8 +168,12 @@ def _figure(results: pd.DataFrame, reduction: str, name: str, unit: str) -> Figu
     if not own:
         return None
     p = rows[(rows["measure"] == f"{name}_p") & (rows["condition"] == "untrained")]["value"]
+    alone = rows[(rows["measure"] == name) & (rows["condition"] == "reduction")]["value"]
     one = own[0]
-    return Figure(one.value, one.low, one.high, one.null_untrained, float(p.iloc[0]) if len(p) else nan, unit)
+    return Figure(
+        one.value, one.low, one.high, one.null_untrained, float(p.iloc[0]) if len(p) else nan, unit,
+        float(alone.iloc[0]) if len(alone) else nan,
+    )  # fmt: skip
 
 
 def _parting(results: pd.DataFrame, reduction: str, attack: str, control: str) -> Claim:
@@ -205,6 +219,8 @@ def _vulnerability(results: pd.DataFrame, reduction: str, subject: str) -> Claim
 def _difference(one: str, claims: dict[str, Claim], other: str, others: dict[str, Claim]) -> str:
     """What two reductions say differently."""
     shared = [subject for subject in claims if subject in others]
+    if not shared:
+        return f"Nothing could be told under both {one} and {other}."
     differ = [subject for subject in shared if claims[subject].verdict != others[subject].verdict]
     if not differ:
         return f"{one} and {other} agree on every verdict."

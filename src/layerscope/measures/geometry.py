@@ -17,8 +17,8 @@ ACROSS = 3
 """Nearest samples of other classes that are kept, so that one is left when the jackknife takes some out."""
 FEWEST = 20
 """Distinct samples below which an intrinsic dimension is not estimated."""
-LEADING = 64
-"""Principal directions whose spread the bootstrap of the participation ratio redraws."""
+TIED = 0.1
+"""Share of samples as far from their second neighbour as from their first, above which distances are on a lattice."""
 
 
 def participation_ratio(vectors: Vectors) -> float:
@@ -224,13 +224,16 @@ def dimension_twonn(near: Neighbours) -> Dimension:
     Facco et al. 2017 (Scientific Reports 7:12140): P(mu > x) = x^-d, wherever density is constant over the second
     neighbour's distance. Estimated by maximum likelihood over the 90 % smallest ratios, the rest being censored where
     that paper discards them: d = r / (sum of log mu over those r + (n - r) log of the largest kept). At least 0; NaN
-    with fewer than 20 samples, or where ratios tell nothing.
+    with fewer than 20 samples, or where ratios tell nothing: values on a lattice (a count, a sum of few levels) have
+    more than a tenth of their ratios at exactly 1, which no continuous law gives, and would look of high dimension.
 
     Args:
         near: of samples no two of which are equal (`distinct`); at least two neighbours each.
     """
     n = len(near.distances)
     logs = (near.distances[:, 1] / near.distances[:, 0]).log() if near.distances.shape[1] > 1 else torch.zeros(n)
+    if n and float((logs <= 0).double().mean()) > TIED:
+        return Dimension(nan, torch.zeros(n, dtype=torch.float64))
     kept = n - n // 10
     capped = logs.clamp_max(logs.kthvalue(kept).values) if n else logs
     return _inverse(logs <= capped, capped)

@@ -62,7 +62,8 @@ def profile(
     these conditions are made:
 
     - `clean`: the network, with 95 % intervals over samples.
-    - `untrained`: the mean over the untrained draws with the 95 % prediction interval of a further draw.
+    - `untrained`: the mean over the untrained draws with the 95 % prediction interval of a further draw; missing where
+      a draw can't be measured (no `prediction_information` where one gives the same answer to all).
     - `shuffled`: the mean and the middle 95 % over label permutations.
     - `codebook`: codes from prototypes drawn among the samples instead of a trained map.
     - `reduction`: the reduction of the inputs alone, without a network; the same at every layer.
@@ -106,7 +107,9 @@ def profile(
                     found.append(_estimated(draw, layers, index, weights, first))
                 shuffled = _shuffled(trained, layer, permutations=permutations, seed=seed)
                 for measure, estimate in own.items():
-                    pooled = _pooled([found[-1][measure] for found in nulls if measure in found[-1]])
+                    # a draw that can't be measured (one answer to all) leaves no null: the rest would be a selection
+                    told_of = [found[-1][measure].value for found in nulls if measure in found[-1]]
+                    pooled = _pooled(told_of) if len(told_of) == len(nulls) else None
                     chance = _paired(trained, layers, index) if measure == "drift" else _chance(shuffled.get(measure))
                     told = _beside_chance(estimate, chance) if measure == "label_information" else estimate
                     rows += _with_nulls(measure, told, place, pooled, chance)
@@ -117,7 +120,7 @@ def profile(
                 depth.append(own)
                 permuted.append(shuffled.get("label_information"))
                 progress.advance()
-            rows += telescope(Depth([layer.name for layer in layers], depth, nulls, permuted), reduction)
+            rows += telescope(Depth([layer.name for layer in layers], depth, nulls, permuted, floor), reduction)
     return rows
 
 
@@ -179,7 +182,7 @@ def _estimated(
     if index:
         found |= _between(best_of(coded.codes, layers[index - 1]).unit, best.unit, coded, weights)
     if full and len(vectors) > 2 * TRUST_NEIGHBOURS:
-        some = slice(0, TRUSTED)
+        some = torch.randperm(len(vectors), generator=torch.Generator().manual_seed(0))[:TRUSTED]
         trust = trustworthiness(vectors[some], best.unit[some], fitted.grid, neighbours=TRUST_NEIGHBOURS)
         found["trustworthiness"] = Estimate(trust, torch.full((len(weights),), trust), (nan, nan), len(vectors[some]))
     return {measure: one for measure, one in found.items() if one.value == one.value}
@@ -333,12 +336,9 @@ def _exponential(told: information.Told, weights: Weights) -> Estimate:
     return Estimate(2**told.bits, torch.exp2(one.replicates), (2 ** one.bounds[0], 2 ** one.bounds[1]), one.n)
 
 
-def _pooled(estimated: Sequence[Estimate]) -> Band | None:
+def _pooled(values: Sequence[float]) -> Band | None:
     """Mean over draws, and where a further draw would lie."""
-    if not estimated:
-        return None
-    centred = [draw.replicates - draw.replicates.mean() + draw.value for draw in estimated]
-    return Band(sum(draw.value for draw in estimated) / len(estimated), prediction_interval(centred))
+    return Band(sum(values) / len(values), prediction_interval(values)) if values else None
 
 
 def _chance(values: Float[Tensor, " permutations"] | None) -> Band | None:

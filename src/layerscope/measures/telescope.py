@@ -42,6 +42,8 @@ class Depth(NamedTuple):
     """The same of each untrained draw."""
     permuted: Sequence[Float[Tensor, " permutations"] | None]
     """Each layer's label information under the same permutations of the labels."""
+    alone: dict[str, Estimate]
+    """What the reduction of the inputs alone measures, without a network; empty where that is not known."""
 
 
 class Extent(NamedTuple):
@@ -87,8 +89,10 @@ def telescope(depth: Depth, reduction: str) -> list[Result]:
     contains 0 unless p < 0.05; `shuffled`, the mean and the middle 95 % over permutations of the labels. Rows
     `compression_p` and `expansion_p` of conditions `untrained` (Student's t for a further draw, two-sided; at least two
     draws) and `shuffled` (the share of permutations that reach the figure, the network itself counted in) hold the
-    p-values. Where the input was not recorded (texts, tokens) the first layer stands for it. Nothing comes with fewer
-    than two blocks, nor of a measure that is infinite, or 0 where octaves are counted, at some layer (a dead one).
+    p-values. The row of `compression` under `reduction` is that of the reduction alone: how far the reduced inputs lie
+    below the whole ones, with no network between. Where the input was not recorded (texts, tokens) the first layer
+    stands for it. Nothing comes with fewer than two blocks, nor of a measure that is infinite, or 0 where octaves are
+    counted, at some layer (a dead one).
     """
     last = len(depth.names) - (depth.names[-1] == "logits")
     if last < 3:
@@ -115,6 +119,13 @@ def telescope(depth: Depth, reduction: str) -> list[Result]:
             against = torch.stack([getattr(one, name) for one in nulls]) if nulls else torch.empty(0)
             shuffled = None if chance is None else getattr(chance, name)
             place = Place(reduction=reduction)
+            if name == "compression" and measure in depth.alone and least < depth.alone[measure].value < inf:
+                one = depth.alone[measure]
+                ends = scale(torch.stack([own[0].replicates, one.replicates]).double())
+                fall = float(values[0] - scale(torch.tensor(one.value, dtype=torch.float64)))
+                bounds = interval(fall, (ends[0] - ends[1]).float())
+                here = place._replace(condition="reduction")
+                rows.append(finding(name, fall, bounds, one.n, here, unit=UNITS[measure]))
             rows += _figure(
                 name, float(getattr(figures, name)), getattr(replicates, name), against, shuffled, own[0].n, place,
                 UNITS[measure],
