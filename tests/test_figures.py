@@ -71,9 +71,9 @@ def test_the_band_is_the_interval(tiny_run):
 
 def test_the_flow_draws_attack_and_noise(tiny_run):
     drawn = lines(figures.flow(tiny_run, "grid_shift", reduction="sketch:512"))
-    for condition in ("noise:linf=8/255", "pgd:linf=8/255"):
+    for condition, label in (("noise:pgd:linf=8/255", "noise of its size"), ("pgd:linf=8/255", "pgd:linf=8/255")):
         rows = select(tiny_run.results, measure="grid_shift", reduction="sketch:512", condition=condition)
-        np.testing.assert_array_equal(drawn[condition], rows["value"])
+        np.testing.assert_array_equal(drawn[label], rows["value"])
 
 
 def test_maps_have_a_cell_for_every_unit_and_the_path_goes_through_the_sample_s_units(tiny_run):

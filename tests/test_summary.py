@@ -7,7 +7,7 @@ import pytest
 from layerscope.results import Place, finding, table
 from layerscope.summary import attack_pairs, layer_of_departure, summary
 
-PGD, NOISE = "pgd:linf=8/255", "noise:linf=8/255"
+PGD, NOISE = "pgd:linf=8/255", "noise:pgd:linf=8/255"
 NAMES = ("input", "stem", "block", "logits")
 
 
@@ -232,20 +232,23 @@ def test_departure_is_told_for_each_reduction_by_itself():
     assert layer_of_departure(results, "sketch:8", PGD, NOISE) is None
 
 
+L2 = "pgd:l2=0.5,steps=20"
+
+
 @pytest.mark.parametrize(
     ("conditions", "pairs"),
     [
         ([NOISE, PGD], [(PGD, NOISE)]),
-        ([f"{PGD},steps=20", NOISE], [(f"{PGD},steps=20", NOISE)]),
-        (["pgd:steps=20,linf=8/255", NOISE], [("pgd:steps=20,linf=8/255", NOISE)]),
-        ([NOISE, "noise:linf=0.1", "pgd:linf=0.1", PGD], [("pgd:linf=0.1", "noise:linf=0.1"), (PGD, NOISE)]),
+        ([PGD, NOISE], [(PGD, NOISE)]),
+        ([NOISE, PGD, f"noise:{L2}", L2], [(PGD, NOISE), (L2, f"noise:{L2}")]),
+        ([f"noise:{L2}", PGD, NOISE], [(PGD, NOISE)]),
+        (["noise:linf=8/255", PGD], []),
         ([PGD], []),
         ([NOISE], []),
-        (["pgd:linf=4/255", NOISE], []),
         ([], []),
     ],
 )
-def test_an_attack_is_paired_with_the_noise_of_its_budget(conditions, pairs):
+def test_an_attack_is_paired_with_the_noise_that_was_matched_to_it(conditions, pairs):
     found = [row for condition in conditions for row in rows("flip_rate", (0.1, 0.2), condition)]
     assert attack_pairs(table([*found, *ratios(8, 3, 5)])) == pairs
 
