@@ -1,14 +1,19 @@
 """What a reader should know before believing a run's numbers."""
 
 from collections.abc import Mapping, Sequence
+from math import prod
 
 import pandas as pd
+from torch import Tensor
 
 from layerscope.attacks import Check
 from layerscope.data import Data
 from layerscope.embeddings import attackable
+from layerscope.layers import INPUT, LOGITS
+from layerscope.measures.geometry import distinct
 from layerscope.network import Network
 from layerscope.recording import Recording
+from layerscope.reductions import Sketch, parse_reduction
 from layerscope.results import select
 from layerscope.som import Grid
 
@@ -16,23 +21,72 @@ SAMPLES_PER_UNIT = 10
 """Measured samples for each unit of a map whose size is chosen here; below half of it a warning is due."""
 CHANCE = 0.1
 """Label information under shuffled labels above which a warning is due."""
+CAPPED = 0.2
+"""Participation ratio, as a share of a sketch's size, above which it is a fifth too low and a warning is due."""
+COPIES = 0.01
+"""Share of samples equal to an earlier one above which a warning is due."""
 
 
 def shape_cautions(network: Network, measured: Data, names: Sequence[str], reductions: Sequence[str]) -> list[str]:
-    """What averaging makes of layers whose outputs have several shapes."""
+    """What averaging makes of layers whose outputs are vectors."""
     if "mean" not in reductions:
         return []
-    calls, _ = network.trace(measured.take(measured.rows[:2]).inputs)
-    shapes = {call.name: call.shape for call in calls}
-    ranks = {name: len(shapes.get(name, shapes.get(name.partition("#")[0], ()))) for name in names}
+    shapes = _shapes(network, measured, names)
     found = []
-    flat = [name for name, rank in ranks.items() if rank == 2]
-    if flat and len(flat) < len(names):
+    flat = [name for name, shape in shapes.items() if len(shape) == 2]
+    if flat and len(flat) == len(names) and len(reductions) > 1:
+        found.append(
+            f"All layers put out vectors, which have no positions to average over: {', '.join(reductions)} are the "
+            "same vectors, but for a sketch's random projection of those wider than it. That a finding holds under "
+            "each is no second opinion."
+        )
+    elif flat and len(flat) < len(names):
         found.append(
             f"Under mean, {', '.join(flat)} put out vectors and are taken whole, while the other layers are averaged "
             "over their positions: a rise from the one kind to the other is the averaging's. Compare them under sketch."
         )
     return found
+
+
+def _shapes(network: Network, measured: Data, names: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """The shape of what each layer puts out for two samples; () where it is not a tensor."""
+    two = measured.take(measured.rows[:2]).inputs
+    calls, answer = network.trace(two)
+    shapes = {call.name: call.shape for call in calls}
+    found = {name: shapes.get(name, shapes.get(name.partition("#")[0], ())) for name in names}
+    ends = {INPUT: two, LOGITS: answer}
+    return found | {name: tuple(end.shape) for name, end in ends.items() if name in names and isinstance(end, Tensor)}
+
+
+def sketch_cautions(recording: Recording, results: pd.DataFrame, network: Network, measured: Data) -> list[str]:
+    """The layers whose participation ratio is near what a sketch can show at most."""
+    found = []
+    for name in recording.reductions:
+        reduction = parse_reduction(name)
+        if not isinstance(reduction, Sketch):
+            continue
+        rows = select(results, measure="participation_ratio", condition="clean", reduction=name)
+        high = list(rows.loc[rows["value"] > CAPPED * reduction.size, "layer"])
+        shapes = _shapes(network, measured, high) if high else {}
+        capped = [layer for layer, shape in shapes.items() if not shape or prod(shape[1:]) > reduction.size]
+        if capped:
+            found.append(
+                f"Under {name}, the participation ratio of {', '.join(capped)} is too low by a fifth or more: a sketch "
+                "of size m shows 1 / (1 / PR + 1 / m), never more than m. Ask for a larger one to see how far they "
+                "spread."
+            )
+    return found
+
+
+def copy_cautions(recording: Recording) -> list[str]:
+    """Samples that stand in the data more than once."""
+    first = recording.layers[0]
+    copies = int((~distinct(recording.vectors(first))).sum())
+    told = (
+        f"{copies} of {len(recording)} samples are equal to an earlier one ({first}). Unless equal samples were drawn "
+        "independently, they tell nothing new, and all intervals are too narrow: take the copies out."
+    )
+    return [told] if copies > COPIES * len(recording) else []
 
 
 def embedding_caution(network: Network, measured: Data) -> str:
@@ -100,4 +154,4 @@ def cautions_of(recording: Recording, results: pd.DataFrame, network: Network, m
             f"The network's classes ({', '.join(network.class_names[:5])}, ...) are not called as the data's "
             f"({', '.join(measured.class_names[:5])}, ...): check that label k is the network's class k."
         )
-    return found
+    return found + copy_cautions(recording) + sketch_cautions(recording, results, network, measured)
