@@ -1,8 +1,8 @@
-"""What the profile's estimators do where the truth is known: bias, coverage, and p-values without an effect.
+"""What estimators and tests do where the truth is known: bias, coverage, power, and p-values without an effect.
 
     python studies/simulations.py
 
-About ten minutes on two cores. Tables go to standard output, the figure to docs/images/bias.png.
+About fifteen minutes on two cores. Tables go to standard output, the figure to docs/images/bias.png.
 """
 
 import tempfile
@@ -20,7 +20,15 @@ from torch import nn
 import layerscope as ls
 from layerscope.measures import geometry, information
 from layerscope.som import Grid
-from layerscope.stats import Estimate, bootstrapped, linear, resample, share_interval
+from layerscope.stats import (
+    Estimate,
+    bootstrapped,
+    linear,
+    rank_correlation,
+    rank_permutation_p,
+    resample,
+    share_interval,
+)
 
 K, CLASSES = 144, 10
 RATIOS = (1, 2, 3, 5, 10, 20, 30, 50, 100)
@@ -173,17 +181,8 @@ def coverage() -> None:
     print("\n| measure | truth | mean | deviation | standard error told | covers |\n|---|---|---|---|---|---|")
     for name, draw, truth in chain(of_codes(), of_space()):
         found = [draw(seed) for seed in range(SETS)]
-        values = np.array([one.value for one in found])
-        low, high = np.array([one.bounds for one in found]).T
-        true = float(values.mean()) if truth is None else truth
-        held = int(((low <= true) & (true <= high)).sum())
-        least, most = share_interval(held, SETS)
-        told_error = float(((high - low) / 2).mean()) / 1.96
-        print(
-            f"| {name} | {true:.3f} | {values.mean():.3f} | {values.std():.4f} | {told_error:.4f} | "
-            f"{held / SETS:.1%} ({least:.1%} to {most:.1%}) |",
-            flush=True,
-        )
+        values = [one.value for one in found]
+        print(f"| {name} | {_covered(found, float(np.mean(values)) if truth is None else truth)}", flush=True)
 
 
 def nulls() -> None:
@@ -236,7 +235,86 @@ def _untrained(data: ls.Data, seed: int, folder: Path) -> ls.Coded:
     return ls.Coded(recording, atlas, ls.encode(recording, atlas))
 
 
+KINDS = ("as it is", "given the margin", "within classes")
+"""Of the vulnerability test's correlations."""
+Vulnerable = tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]
+"""Smallest perturbations, homogeneities, and what a correlation of a kind is given beside them."""
+
+
+def vulnerable(kind: str, rho: float, n: int, seed: int, alike: float = 0.0) -> Vulnerable:
+    """Samples whose smallest perturbation and homogeneity go together as strongly as `rho`, where the kind looks.
+
+    Homogeneity has 50 levels, as there are codes, and half of the samples lie on codes of one class alone. Three of a
+    hundred are never changed. Margins push both, and classes differ in both, by as much as they vary. `alike` is the
+    share of the perturbation's variance that samples of a code have in common.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    shared, own, margin = torch.randn(3, n, generator=generator, dtype=torch.float64)
+    labels = torch.multinomial(torch.arange(1.0, 11), n, replacement=True, generator=generator)
+    if alike:
+        codes = torch.randint(100, (n,), generator=generator)
+        of_code, told = torch.randn(2, 100, generator=generator, dtype=torch.float64)
+        shared, own = told[codes], alike**0.5 * of_code[codes] + (1 - alike) ** 0.5 * own
+    sizes, values = rho * shared + (1 - rho**2) ** 0.5 * own, shared
+    options: dict[str, torch.Tensor] = {}
+    if kind == "given the margin":
+        sizes, values, options = sizes + margin, values - margin, {"given": margin}
+    if kind == "within classes":
+        shift = torch.linspace(-2, 2, 10, dtype=torch.float64)[labels]
+        sizes, values, options = sizes + shift, values - shift, {"groups": labels}
+    sizes = torch.where(torch.rand(n, generator=generator) < 0.03, torch.inf, sizes.exp())
+    levels = torch.special.ndtr((values - values.mean()) / values.std())
+    return sizes, (100 * levels).floor().clamp_min(50), options
+
+
+def vulnerability() -> None:
+    """Spearman's correlations: power, p-values without an effect, and intervals."""
+    told = "| correlation | rho | samples | sets | p below 0.05 |\n|---|---|---|---|---|"
+    print(f"\n{told}")
+    runs = [(kind, rho, n, sets, 0.0) for kind in KINDS for rho, n, sets in ((0.0, 500, 2 * SETS), (-0.3, 1000, SETS))]
+    runs += [("as it is", 0.0, 500, 2 * SETS, alike) for alike in (0.1, 0.3)]
+    for kind, rho, n, sets, alike in runs:
+        below = 0
+        for seed in range(sets):
+            sizes, values, options = vulnerable(kind, rho, n, seed, alike)
+            below += rank_permutation_p(sizes, values, permutations=199, seed=seed, **options) <= 0.05
+        least, most = share_interval(below, sets)
+        name = f"{kind}, samples of a code alike ({alike:.0%})" if alike else kind
+        print(f"| {name} | {rho:g} | {n:,} | {sets:,} | {below / sets:.1%} ({least:.1%} to {most:.1%}) |", flush=True)
+    told = (
+        "| correlation | rho | truth | mean | deviation | standard error told | covers |\n|---|---|---|---|---|---|---|"
+    )
+    print(f"\n{told}")
+    runs = [(kind, rho, 0.0) for kind in KINDS for rho in (0.0, -0.3, -0.65)]
+    for kind, rho, alike in (*runs, ("as it is", 0.0, 0.1), ("as it is", 0.0, 0.3)):
+        truth, found = 0.0, []
+        if not alike:
+            sizes, values, options = vulnerable(kind, rho, 400_000, SETS)
+            truth = float(rank_correlation(sizes, values, torch.ones(1, len(sizes)), **options))
+        for seed in range(SETS):
+            sizes, values, options = vulnerable(kind, rho, 500, seed, alike)
+            value = float(rank_correlation(sizes, values, torch.ones(1, 500), **options))
+            drawn = rank_correlation(sizes, values, resample(500, 200, seed=seed), **options)
+            found.append(bootstrapped(value, drawn, 500))
+        name = f"{kind}, samples of a code alike ({alike:.0%})" if alike else kind
+        print(f"| {name} | {rho:g} | {_covered(found, truth)}", flush=True)
+
+
+def _covered(found: list[Estimate], truth: float) -> str:
+    """The rest of a row: the truth, what was found, and how often the intervals hold the truth."""
+    values = np.array([one.value for one in found])
+    low, high = np.array([one.bounds for one in found]).T
+    held = int(((low <= truth) & (truth <= high)).sum())
+    least, most = share_interval(held, len(found))
+    error = float(((high - low) / 2).mean()) / 1.96
+    return (
+        f"{truth:.3f} | {values.mean():.3f} | {values.std():.4f} | {error:.4f} | "
+        f"{held / len(found):.1%} ({least:.1%} to {most:.1%}) |"
+    )
+
+
 if __name__ == "__main__":
     bias()
     coverage()
     nulls()
+    vulnerability()

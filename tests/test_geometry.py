@@ -431,3 +431,10 @@ def test_steps_are_told_in_spreads_of_where_they_start():
     after = before + torch.tensor([[3.0, 4.0], [0.0, 0.0], [1.0, 0.0], [0.0, 2.0]])
     expected = torch.tensor([5.0, 0.0, 1.0, 2.0]).double() / 12.5**0.5
     torch.testing.assert_close(relative_steps(before, after), expected)
+
+
+def test_values_on_a_lattice_have_no_dimension_by_two_neighbours():
+    values = torch.arange(150.0)[:, None]
+    assert np.isnan(dimension_twonn(neighbours(values, None, 2)).value)
+    jittered = values + 0.2 * torch.rand(150, 1, generator=torch.Generator().manual_seed(0))
+    assert not np.isnan(dimension_twonn(neighbours(jittered, None, 2)).value)

@@ -69,7 +69,10 @@ def diversifying(reduction="mean"):
 
 BELOW = "participation ratio 8.0 in the input, 2.0 at its lowest, in stem: +2.00 octaves (1.75 to 2.25)"
 ABOVE = "participation ratio 8.0 in the input, 16.0 at its lowest, in block: -1.00 octaves (-1.50 to -0.50)"
-RISE = "label information 0.50 at its lowest, in stem, and 0.90 in block: +0.40 of H(y) (0.30 to 0.50)"
+RISE = (
+    "label information 0.50 at its lowest before the last block, in stem, and 0.90 in block: "
+    "+0.40 of H(y) (0.30 to 0.50)"
+)
 FEW = "untrained draws to judge it by are too few"
 UNTOLD = "with too few untrained draws to tell whether that is learned"
 
@@ -80,8 +83,8 @@ UNTOLD = "with too few untrained draws to tell whether that is learned"
         (0.5, 0.03, "and more than it does untrained", "untrained +0.50, p = 0.030"),
         (-0.5, 0.004, "and more than it does untrained", "untrained -0.50, p = 0.004"),
         (3.5, 0.03, "but less than it does untrained", "untrained +3.50, p = 0.030"),
-        (0.5, 0.05, "but no more than it does untrained", "untrained +0.50, p = 0.050"),
-        (3.5, 0.098, "but no more than it does untrained", "untrained +3.50, p = 0.098"),
+        (0.5, 0.05, "but not shown to be more than it does untrained", "untrained +0.50, p = 0.050"),
+        (3.5, 0.098, "but not shown to be more than it does untrained", "untrained +3.50, p = 0.098"),
         (0.5, None, UNTOLD, FEW),
         (nan, None, UNTOLD, FEW),
     ],
@@ -91,13 +94,41 @@ def test_a_network_compresses_where_its_lowest_block_lies_below_the_input(untrai
     assert summary(found) == [f"Under mean: the network compresses, {ending} ({BELOW}; {against})."]
 
 
+@pytest.mark.parametrize(("alone", "word"), [(1.7, "beyond"), (1.8, "not beyond"), (3.0, "not beyond")])
+def test_compression_is_held_against_that_of_the_reduction_alone(alone, word):
+    place = Place(reduction="mean", condition="reduction")
+    floor = finding("compression", alone, (-9.0, 9.0), 100, place, unit="octaves of participation_ratio")
+    found = table([*ratios(8, 2, 4, 1), *compression(1.75, 2.25, untrained=0.5, p=0.03), floor])
+    assert summary(found) == [
+        (f"Under mean: the network compresses, and more than it does untrained and {word} what mean of the input does "
+        f"alone ({BELOW}; untrained +0.50, p = 0.030; mean alone {alone:+.2f}).")
+    ]
+
+
+@pytest.mark.parametrize(("most", "does"), [(0.19, True), (0.15, False)])
+def test_a_compression_that_is_sure_but_small_is_none(most, does):
+    found = table(ratios(8, 7.5, 7.8, 1) + compression(0.03, most))
+    assert summary(found)[0].startswith("Under mean: the network compresses") == does
+
+
+@pytest.mark.parametrize(("most", "does"), [(0.09, True), (0.07, False)])
+def test_a_rise_that_is_sure_but_small_is_none(most, does):
+    found = table(told(0.7, 0.5, 0.55, 0.95) + expansion(0.02, most))
+    assert summary(found)[0].startswith("Under mean: codes become diverse") == does
+
+
+def test_of_reductions_that_share_no_subject_nothing_is_said_to_agree():
+    other = ratios(8, 2, reduction="sketch:8", names=("input", "a"))
+    assert summary(table(narrowing() + other))[-1] == "Nothing could be told under both mean and sketch:8."
+
+
 @pytest.mark.parametrize(
     ("untrained", "p", "ending", "against"),
     [
         (0.5, 0.03, "and more so than untrained", "untrained +0.50, p = 0.030"),
         (-0.25, 0.03, "and more so than untrained", "untrained -0.25, p = 0.030"),
         (-3.0, 0.00002, "but less so than untrained", "untrained -3.00, p < 0.001"),
-        (-0.25, 0.05, "as it is untrained", "untrained -0.25, p = 0.050"),
+        (-0.25, 0.05, "not shown to be other than untrained", "untrained -0.25, p = 0.050"),
         (-0.25, None, UNTOLD, FEW),
         (nan, None, UNTOLD, FEW),
     ],
@@ -142,7 +173,7 @@ def test_the_first_layer_stands_for_an_input_that_was_not_recorded(bounds, verdi
     [
         (0.1, 0.03, "and more than they do untrained", "untrained +0.10, p = 0.030"),
         (0.6, 0.03, "but less than they do untrained", "untrained +0.60, p = 0.030"),
-        (0.1, 0.05, "but no more than they do untrained", "untrained +0.10, p = 0.050"),
+        (0.1, 0.05, "but not shown to be more than they do untrained", "untrained +0.10, p = 0.050"),
         (0.1, None, UNTOLD, FEW),
         (nan, None, UNTOLD, FEW),
     ],
@@ -163,7 +194,7 @@ def test_codes_become_diverse_where_label_information_rises(untrained, p, ending
 def test_codes_do_not_become_diverse_unless_the_interval_lies_above_zero(bounds, numbers):
     found = table(told(0.2, 0.9, 0.4, 0.9) + expansion(*bounds, untrained=-3.0, p=0.001))
     verdict = "codes do not become more diverse with depth"
-    profile = "label information 0.90 at its lowest, in stem, and 0.40 in block"
+    profile = "label information 0.90 at its lowest before the last block, in stem, and 0.40 in block"
     assert summary(found) == [f"Under mean: {verdict} ({profile}: {numbers}; untrained -3.00, p = 0.001)."]
 
 
@@ -171,7 +202,7 @@ def test_codes_do_not_become_diverse_unless_the_interval_lies_above_zero(bounds,
 def test_the_rise_is_told_from_the_lowest_block_before_the_last(names):
     found = table(told(0.1, 0.5, 0.4, 0.3, 0.2, names=names) + expansion(-0.2, 0.0))
     (sentence,) = summary(found)
-    assert "(label information 0.40 at its lowest, in b, and 0.30 in c: -0.10 of H(y) " in sentence
+    assert "0.40 at its lowest before the last block, in b, and 0.30 in c: -0.10 of H(y) " in sentence
 
 
 def test_layers_are_told_in_order_of_depth_whatever_the_order_of_rows():
@@ -266,7 +297,7 @@ def test_reductions_differ_where_only_one_goes_beyond_untrained():
     found = table(ratios(8, 2, 4, 1) + learned + ratios(8, 2, 4, 1, reduction="sketch:8") + given)
     assert summary(found)[-1] == (
         "What depends on the reduction: under mean the network compresses, and more than it does untrained, "
-        "under sketch:8 the network compresses, but no more than it does untrained."
+        "under sketch:8 the network compresses, but not shown to be more than it does untrained."
     )
 
 

@@ -24,9 +24,11 @@ def estimates(measure, values, factors=()):
     ]
 
 
-def depth(values=RATIOS, *, measure="participation_ratio", names=NAMES, factors=(), untrained=(), permuted=None):
+def depth(
+    values=RATIOS, *, measure="participation_ratio", names=NAMES, factors=(), untrained=(), permuted=None, alone=None
+):
     nulls = [estimates(measure, draw) for draw in untrained]
-    return Depth(names, estimates(measure, values, factors), nulls, permuted or [None] * len(names))
+    return Depth(names, estimates(measure, values, factors), nulls, permuted or [None] * len(names), alone or {})
 
 
 def found(one, unit=OCTAVES):
@@ -48,6 +50,20 @@ def found(one, unit=OCTAVES):
 )
 def test_the_extent_of_a_profile(profile, figures):
     assert tuple(float(one) for one in extent(torch.tensor(profile))) == figures
+
+
+def test_the_reduction_alone_compresses_by_what_it_takes_from_the_input():
+    both = torch.linspace(0.5, 1.5, 41)
+    (floor,) = estimates("participation_ratio", [2.0], [(0, both.flip(0))])
+    rows = found(depth(factors=[(0, both)], alone=floor))
+    row = rows["compression", "reduction"]
+    drawn = (16 * both).log2() - (2 * both.flip(0)).log2()
+    low, high = torch.quantile(drawn - drawn.mean(), torch.tensor([0.025, 0.975])).tolist()
+    assert (row.value, row.low, row.high) == pytest.approx((3.0, 3 + low, 3 + high), abs=1e-4)
+    assert ("expansion", "reduction") not in rows
+    assert ("compression", "reduction") not in found(depth())
+    (dead,) = estimates("participation_ratio", [0.0])
+    assert ("compression", "reduction") not in found(depth(alone=dead))
 
 
 def test_many_profiles_have_each_their_own_lowest_block_unless_it_is_given():

@@ -72,10 +72,10 @@ is in [telescope.md](telescope.md).
 Five architectures were trained on Fashion-MNIST by the study itself, with three seeds each and no tuning, two of them
 also adversarially (PGD at 8/255). EfficientNet-Lite0 has its ImageNet weights and a linear head for the same images;
 MiniLM has its own weights and a linear head that tells spam from ham. Each is measured on samples that neither the
-network nor its maps were fitted on, beside five untrained draws of its architecture. p is that of one more untrained
-draw (Student's t, two-sided), corrected for the number of networks by Holm's method for each claim and reduction.
-Networks of one architecture are held against the same five draws, so that their p-values go together; and what holds
-for these small networks and images is shown for no others.
+network nor its maps were fitted on, beside five untrained draws of its architecture, whose batch normalisation has the
+statistics of the images. p is that of one more untrained draw (Student's t, two-sided), corrected for the number of
+networks by Holm's method for each claim and reduction. Networks of one architecture are held against the same five
+draws, so that their p-values go together; and what holds for these small networks and images is shown for no others.
 
 ## The networks
 
@@ -133,13 +133,14 @@ of an untrained network tell of that network's own answer: high there, too, wher
 def _figures(
     results: pd.DataFrame, names: list[str], figure: str, unit: str, title: str, meaning: str
 ) -> Iterator[str]:
+    alone = figure == "compression"
     yield f"""
 ## {title}
 
 {meaning}
 
-| network | under | value | untrained | beyond untrained | p | p, Holm |
-|---|---|---|---|---|---|---|"""
+| network | under | value |{" reduction alone |" if alone else ""} untrained | beyond untrained | p | p, Holm |
+|---|---|---|{"---|" if alone else ""}---|---|---|---|"""
     sentences = []
     for reduction in REDUCTIONS:
         rows = []
@@ -149,32 +150,37 @@ def _figures(
             ]
             if own.empty:
                 continue
-            value = own[(own["measure"] == figure) & (own["condition"] == "clean")].iloc[0]
-            beyond = own[(own["measure"] == figure) & (own["condition"] == "beyond untrained")].iloc[0]
+            by = {one: own[(own["measure"] == figure) & (own["condition"] == one)] for one in own["condition"].unique()}
             p = own[(own["measure"] == f"{figure}_p") & (own["condition"] == "untrained")]["value"].iloc[0]
-            rows.append((name, value, beyond, p))
-        corrected = holm([p for *_, p in rows])
-        for (name, value, beyond, p), both in zip(rows, corrected, strict=True):
+            floor = by["reduction"]["value"].iloc[0] if alone and len(by.get("reduction", ())) else np.nan
+            rows.append((name, by["clean"].iloc[0], by["beyond untrained"].iloc[0], by["untrained"].iloc[0], p, floor))
+        corrected = holm([p for *_, p, _ in rows])
+        for (name, value, beyond, _, p, floor), both in zip(rows, corrected, strict=True):
+            told = f" {'not measured' if np.isnan(floor) else format(floor, '+.2f')} |" if alone else ""
             yield (
-                f"| {name} | {reduction} | {_with_interval(value)} | {value['null_untrained']:+.2f} | "
+                f"| {name} | {reduction} | {_with_interval(value)} |{told} {value['null_untrained']:+.2f} | "
                 f"{_with_interval(beyond)} | {p:.2g} | {both:.2g} |"
             )
-        there = sum(value["low"] > 0 for _, value, _, _ in rows)
-        untrained = sum(value["null_untrained"] > 0 for _, value, _, _ in rows)
-        more = sum(
-            both < ALPHA and value["value"] > value["null_untrained"]
-            for (_, value, _, _), both in zip(rows, corrected, strict=True)
-        )
-        less = sum(
-            both < ALPHA and value["value"] < value["null_untrained"]
-            for (_, value, _, _), both in zip(rows, corrected, strict=True)
-        )
-        effect = np.median([beyond["value"] for _, _, beyond, _ in rows])
-        sentences.append(
+        there = sum(value["low"] > 0 for _, value, *_ in rows)
+        kinds = {results.loc[results["network"] == name, "kind"].iloc[0]: null for name, _, _, null, *_ in rows}
+        untrained = sum(null["low"] > 0 for null in kinds.values())
+        further = [
+            (value["value"] - value["null_untrained"]) * (both < ALPHA)
+            for (_, value, *_), both in zip(rows, corrected, strict=True)
+        ]
+        more, less = sum(one > 0 for one in further), sum(one < 0 for one in further)
+        effect = np.median([beyond["value"] for _, _, beyond, *_ in rows])
+        told = (
             f"Under {reduction} it is there (95 % interval above 0) in {there} of {len(rows)} networks, and in the "
-            f"mean of the untrained draws of {untrained}; beyond untrained in {more}, short of untrained in {less} "
-            f"(Holm). The median over networks of what is beyond untrained is {effect:+.2f}."
+            f"untrained draws of {untrained} of {len(kinds)} architectures (95 % prediction interval above 0); beyond "
+            f"untrained in {more}, short of untrained in {less} (Holm). The median over networks of what is beyond "
+            f"untrained is {effect:+.2f}."
         )
+        floors = [(value, floor) for _, value, _, _, _, floor in rows if not np.isnan(floor)]
+        if floors:
+            past = sum(value["low"] > floor for value, floor in floors)
+            told += f" In {past} of {len(floors)} it is more than {reduction} of the input does without a network."
+        sentences.append(told)
     yield ""
     yield from sentences
 
