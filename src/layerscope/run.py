@@ -125,20 +125,30 @@ def load_run(folder: Path | str) -> Run:
     """A run that a study has finished.
 
     Raises:
-        FileNotFoundError: if there is none in `folder`.
+        FileNotFoundError: if there is none in `folder`, or a part of it is missing; names the part.
         CorruptFileError: if a file is not what was written; names it.
     """
     folder = Path(folder)
-    if not (folder / "results.parquet").is_file():
+    if not (folder / "results.parquet").is_file() or not (folder / "study.json").is_file():
         raise FileNotFoundError(f"'{folder}' holds no finished run; make one with `layerscope run --out {folder} ...`.")
     settings = load_json(folder / "study.json")
     conditions = settings["chosen"]["conditions"]
+    recordings = {name: folder / "recordings" / slug(name) for name in ("fit", *conditions)}
+    codes = {name: folder / "codes" / f"{slug(name)}.parquet" for name in conditions}
+    parts = {path: path / "manifest.json" for path in recordings.values()}
+    parts |= {path: path for path in codes.values()} | {folder / "atlas": folder / "atlas" / "atlas.json"}
+    missing = [str(part.relative_to(folder)) for part, file in parts.items() if not file.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"'{folder}' lacks {', '.join(missing)}; copy the whole folder, or run the same study there again, which "
+            "makes what is missing."
+        )
     return Run(
         folder=folder,
         settings=settings,
         results=load_table(folder / "results.parquet"),
-        recordings={name: load_recording(folder / "recordings" / slug(name)) for name in ("fit", *conditions)},
-        codes={name: load_codes(folder / "codes" / f"{slug(name)}.parquet") for name in conditions},
+        recordings={name: load_recording(path) for name, path in recordings.items()},
+        codes={name: load_codes(path) for name, path in codes.items()},
         atlas=load_atlas(folder / "atlas"),
     )
 
