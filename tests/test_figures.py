@@ -59,6 +59,27 @@ def test_the_telescopes_leave_out_what_the_run_does_not_hold(tiny_run):
     np.testing.assert_array_equal(drawn, rows["value"])
 
 
+def test_legends_have_one_order_and_show_the_longest_dashes(tiny_run):
+    for axes in figures.telescopes(tiny_run).axes:
+        legend = axes.get_legend()
+        names = [text.get_text() for text in legend.get_texts()]
+        every = ("trained", "same network, untrained", "reduction alone", "random codebook", "labels shuffled")
+        assert names == [name for name in every if name in names]
+        assert legend.handlelength * 8 > 1.5 * (8 + 3)  # in points: a dash and its gap, at the line's width
+
+
+def test_the_note_where_an_attack_parts_from_noise_stays_inside_the_axes(tiny_run, monkeypatch):
+    for place, layer in enumerate(LAYERS):
+        monkeypatch.setattr(figures, "layer_of_departure", lambda *_, layer=layer: layer)
+        for axes in (figures.flow(tiny_run), figures.depth(tiny_run).axes[-2]):
+            axes.figure.draw_without_rendering()
+            (note,) = axes.texts
+            box, inside = note.get_window_extent(), axes.get_window_extent()
+            assert note.get_text() == "attack parts from noise here"
+            assert box.x0 >= inside.x0
+            assert box.x1 <= inside.x1 or (place == 2 and axes.figure.axes == [axes])  # a narrow figure of its own
+
+
 def test_the_band_is_the_interval(tiny_run):
     axes = figures.telescope(tiny_run, "code_perplexity")
     rows = select(tiny_run.results, measure="code_perplexity", reduction="mean", condition="clean")
@@ -97,9 +118,11 @@ def test_cells_touch_and_fill_the_map_s_width(kind):
 
 def test_a_measure_that_the_run_does_not_hold_is_refused(tiny_run):
     with pytest.raises(
-        ValueError, match="The run holds no 'sharpness' under 'mean'; it holds participation_ratio under mean"
-    ):
+        ValueError,
+        match="The run holds no 'sharpness' under 'mean'; it holds, under mean, sketch:512: participation_ratio, ",
+    ) as told:
         figures.telescope(tiny_run, "sharpness")
+    assert str(told.value).count("participation_ratio") == 1
     with pytest.raises(ValueError, match="The run holds no 'flip_rate' under 'max'; make one with an attack"):
         figures.flow(tiny_run, reduction="max")
 
@@ -109,6 +132,8 @@ def test_the_depth_figure_has_one_axis_for_all_panels(tiny_run):
     panels = [axes for axes in figure.axes if axes.axison]
     assert len(panels) == 5
     assert {axes.get_xlim() for axes in panels} == {(-0.5, 3.5)}
+    figure.draw_without_rendering()
+    assert all(axes.get_legend().get_window_extent().x1 <= figure.bbox.x1 for axes in panels if axes.get_legend())
     boxes = [axes.get_position() for axes in panels]
     assert len({(round(box.x0, 3), round(box.x1, 3)) for box in boxes}) == 1
 

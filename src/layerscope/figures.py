@@ -29,6 +29,8 @@ STYLES = ("-", "--", ":", "-.")
 """Of lines, for attacks of several budgets."""
 STEP = 1.3
 """Inches from layer to layer."""
+LETTER = 0.06
+"""Inches, of a note."""
 MAP = 0.88
 """Width of a map, in steps."""
 TELESCOPE = ("label_information", "participation_ratio")
@@ -85,9 +87,9 @@ def telescope(
     layers = run.results[run.results["layer_index"] >= 0]
     rows = select(layers, measure=measure, reduction=reduction, condition="clean")
     if rows.empty:
-        known = layers.loc[layers["condition"] == "clean", ["measure", "reduction"]].drop_duplicates()
-        told = ", ".join(f"{m} under {r}" for m, r in known.itertuples(index=False) if r)
-        raise ValueError(f"The run holds no {measure!r} under {reduction!r}; it holds {told}.")
+        known = layers[layers["condition"] == "clean"]
+        measures, reductions = (", ".join(known[column].unique()) for column in ("measure", "reduction"))
+        raise ValueError(f"The run holds no {measure!r} under {reduction!r}; it holds, under {reductions}: {measures}.")
     with mpl.rc_context(STYLE):
         axes = axes or _own_axes(len(rows))
         for condition, label, style in (
@@ -106,7 +108,7 @@ def telescope(
             axes.set_ylim(min(0.0, axes.get_ylim()[0]), max(1.0, axes.get_ylim()[1]))
         elif rows["low"].min() >= 0:
             axes.set_ylim(bottom=0)
-        _legend(axes)
+        _legend(axes, last_first=True)
         _depth_axis(axes, list(rows["layer"]))
     return axes
 
@@ -151,7 +153,7 @@ def flow(run: Run, measure: str = "flip_rate", *, reduction: str = "mean", axes:
             if layer is not None:
                 told = "attack parts from noise here" if len(attacks) == 1 else f"{attack} parts from noise here"
                 axes.axvline(layers.index(layer), color=ATTACK, linestyle=":", linewidth=1)
-                axes.annotate(told, (layers.index(layer) + 0.06, 0.03 + 0.09 * place), fontsize=8, color=INK)
+                _beside(axes, told, layers.index(layer), 0.03 + 0.09 * place, len(layers))
         axes.set_title(f"{MEASURES[measure].title}, under {reduction}", loc="left", fontsize=9, fontweight="bold")
         axes.set_ylabel(MEASURES[measure].unit)
         if measure == "wrong_class_log_odds":
@@ -312,7 +314,7 @@ def depth(run: Run, *, reduction: str = "mean", sample: int | None = None) -> Fi
     panels: list[tuple[str, float]] = [(name, 1.5) for name in TELESCOPE if name in has]
     panels += [("maps", STEP * MAP), ("classes", 0.1)]
     panels += [(name, 1.5) for name in FLOW if name in has]
-    left, right, gap = 0.75, 1.9, 0.55
+    left, right, gap = 0.75, 2.1, 0.55
     width = left + STEP * count + right
     height = sum(tall + gap for _, tall in panels)
     with mpl.rc_context(STYLE):
@@ -364,12 +366,22 @@ def _line(axes: Axes, rows: pd.DataFrame, label: str, *, color: str, style: Any 
     )  # fmt: skip
 
 
-def _legend(axes: Axes) -> None:
-    """To the right of the axes, so that it hides nothing; in the order in which lines end, top first."""
+def _legend(axes: Axes, *, last_first: bool = False) -> None:
+    """To the right of the axes, so that it hides nothing, in the order of drawing or its reverse: alike in all panels.
+
+    Handles are long enough to show the gap of the longest dashes.
+    """
     lines = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
-    lines = sorted(lines, key=lambda line: -float(np.nan_to_num(np.asarray(line.get_ydata())[-1])))
+    lines = lines[::-1] if last_first else lines
     axes.legend(lines, [str(line.get_label()) for line in lines], frameon=False, fontsize=8, loc="upper left",
-                bbox_to_anchor=(1.0, 1.03), borderaxespad=0.2)  # fmt: skip
+                bbox_to_anchor=(1.0, 1.03), borderaxespad=0.2, handlelength=3, handletextpad=0.5)  # fmt: skip
+
+
+def _beside(axes: Axes, told: str, layer: int, height: float, layers: int) -> None:
+    """A note to the right of a layer's line, or to its left where it would leave the axes."""
+    fits = LETTER * len(told) < STEP * (layers - 0.5 - layer)
+    place, side = (layer + 0.06, "left") if fits else (layer - 0.06, "right")
+    axes.annotate(told, (place, height), fontsize=8, color=INK, ha=side)
 
 
 def _depth_axis(axes: Axes, names: Sequence[str]) -> None:
