@@ -91,6 +91,39 @@ def test_many_small_shards_say_the_same_as_one(module, pairs, tmp_path, monkeypa
         assert one.vectors(layer).equal(many.vectors(layer))
 
 
+def test_how_far_each_sample_was_changed_is_kept_in_both_norms(module, pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr(recording_module, "SHARD_BYTES", 1)
+    images, _ = pairs
+    found = recorded(module, pairs, tmp_path / "dark", perturb=Darken(0.25))
+    change = ((0.25 * images).double() - images.double()).flatten(1)
+    assert len(found.shards) == 4
+    expected = {"linf": change.abs().amax(1), "l2": change.square().sum(1).sqrt()}
+    assert list(found.sizes) == ["linf", "l2"]
+    for norm, sizes in expected.items():
+        torch.testing.assert_close(found.sizes[norm], sizes, atol=1e-12, rtol=1e-9)
+        assert load_table(tmp_path / "dark" / "samples.parquet")[norm].tolist() == found.sizes[norm].tolist()
+    clean = recorded(module, pairs, tmp_path / "clean")
+    assert clean.sizes == {}
+    assert not {"linf", "l2"} & set(load_table(tmp_path / "clean" / "samples.parquet").columns)
+
+
+def test_how_far_samples_of_several_tensors_were_changed_is_not_told(tmp_path):
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(3, 2)
+
+        def forward(self, one, other):
+            return self.head(one + other)
+
+    data = load_data(((torch.rand(8, 3), torch.rand(8, 3)), torch.arange(8) % 2))
+    found = record(
+        Network(Two().eval()), data, ["head"], tmp_path, perturb=lambda _network, batch: batch.inputs[::-1],
+        condition="turned", show_progress=False,
+    )  # fmt: skip
+    assert found.sizes == {}
+
+
 def test_an_interrupted_recording_goes_on_and_ends_with_the_same_bytes(module, pairs, tmp_path, monkeypatch):
     monkeypatch.setattr(recording_module, "SHARD_BYTES", 1)
     recorded(module, pairs, tmp_path / "uncut", perturb=Darken(0.5))
