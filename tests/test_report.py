@@ -59,6 +59,14 @@ def test_every_number_of_the_table_is_there(tiny_run, page):
         assert f"{number(row.value)}{number(row.low)}{number(row.high)}" in text.replace("\n", "")
 
 
+def test_the_report_says_what_averaging_and_p_values_are_of(page):
+    text = " ".join(Tags(page).text.split())
+    assert "Layers that have positions are averaged over them (not so the input)" in text
+    assert "averaged over its positions" not in text
+    assert "p of compression: untrained: of one more draw as far from their mean, either way; shuffled: " in text
+    assert "share of H(label)" in text
+
+
 def test_the_report_is_the_same_when_it_is_written_again(tiny_run, page):
     assert tiny_run.report().read_text() == page
 

@@ -21,7 +21,9 @@ MEASURES = {
         "dimensions", "participation ratio", "how many directions the activations spread over; low = compressed"
     ),
     "label_information": Measure(
-        "share of H(y)", "label information I(code; label) / H(label)", "what a code tells of the label; high = diverse"
+        "share of H(label)",
+        "label information I(code; label) / H(label)",
+        "what a code tells of the label; high = diverse",
     ),
     "class_entropy_given_code": Measure(
         "bits", "H(label | code)", "how mixed the classes within a code are; high = homogeneous across classes"
@@ -56,8 +58,16 @@ MEASURES = {
     "class_area": Measure("share", "class area", "share of the map that a class occupies, mean over classes"),
     "compression": Measure("", "compression", "how far the profile's lowest block lies below the input"),
     "expansion": Measure("", "expansion", "how far the last block lies above the lowest before it"),
-    "compression_p": Measure("", "p of compression", "how often the null compresses so much"),
-    "expansion_p": Measure("", "p of expansion", "how often the null expands so much"),
+    "compression_p": Measure(
+        "",
+        "p of compression",
+        "untrained: of one more draw as far from their mean, either way; shuffled: permutations that reach it",
+    ),
+    "expansion_p": Measure(
+        "",
+        "p of expansion",
+        "untrained: of one more draw as far from their mean, either way; shuffled: permutations that reach it",
+    ),
     "explained_variance": Measure("share", "explained variance", "how well the map stands for the layer"),
     "topographic_error": Measure("share", "topographic error", "samples whose two best units are not neighbours"),
     "flip_rate": Measure("share", "codes that flip", "samples whose code a perturbation changes"),
