@@ -44,7 +44,7 @@ class PGD(AbstractPerturbation):
     it did not; of several restarts, the first that fools it.
 
     Raises:
-        ValueError: if an option is out of range.
+        ValueError: if an option is out of range; when it runs, if `target` is no class of the network.
     """
 
     steps: int = 10
@@ -72,7 +72,13 @@ class PGD(AbstractPerturbation):
         """Ascend, from each start."""
         norm, radius = self.budget.geometry, inputs.new_full((len(inputs),), self.budget.size)
         found, left = inputs.clone(), torch.arange(len(inputs), device=inputs.device)
-        aims = labels if self.target is None else torch.full_like(labels, self.target)
+        aims = labels
+        if self.target is not None:
+            with torch.no_grad():
+                classes = network.rows(torch.tensor([0]))(inputs[:1]).shape[1]
+            if self.target >= classes:
+                raise ValueError(f"`target` must be a class of the network, 0 to {classes - 1}; got {self.target}.")
+            aims = torch.full_like(labels, self.target)
         for restart in range(self.restarts):
             some = draws.rows(left)
             start = inputs[left] + norm.start(some.uniform(restart), some.normal(restart), radius[left])

@@ -163,7 +163,9 @@ def _rivals(
         margins = (own - logits.gather(1, order)).unbind(1)
     distances = []
     for place, margin in enumerate(margins):
-        (gradient,) = torch.autograd.grad(margin.sum(), inputs, retain_graph=place + 1 < len(margins))
+        (gradient,) = torch.autograd.grad(
+            margin, inputs, torch.ones_like(margin), retain_graph=place + 1 < len(margins)
+        )
         distances.append(margin.detach().clamp_min(0) / dual(gradient).clamp_min(TINY))
     nearest = torch.stack(distances, 1).argmin(1)
     return order[:, 0], order.gather(1, nearest[:, None])[:, 0]
