@@ -213,7 +213,7 @@ def robustness(run: Run, *, axes: Axes | None = None) -> Axes:
         ValueError: if the run has no smallest perturbations.
     """
     smallest = run.smallest
-    if smallest is None:
+    if smallest is None or not (run.results["measure"] == "smallest_perturbation").any():
         raise ValueError("The run has no smallest perturbations; make one with an attack and labels.")
     rows = run.results[run.results["layer_index"] == -1]
     accuracy = float(select(rows, measure="accuracy")["value"].iloc[0])

@@ -109,7 +109,7 @@ def neighbours(vectors: Vectors, labels: Labels | None, k: int) -> Neighbours:
     centred = (vectors - vectors.double().mean(0).to(vectors.dtype)).float()
     half = centred.square().sum(1) / 2
     nearest, others = _Nearest(centred, few), _Nearest(centred, 0 if labels is None else min(ACROSS, few))
-    height = max(1, min(BLOCK, count, PAIRS // count))
+    height = max(1, min(count, PAIRS // count))  # as tall as may be: few of many are found faster than of some
     held = centred.new_empty(height * count)
     for start in range(0, count, height):
         own, rest = centred[start : start + height], centred[start:]

@@ -71,7 +71,9 @@ def write_report(run: Run, *, show_progress: bool = True) -> Path:
         headline=_headline(run.results),
         depths=depths,
         travel=[(name, [svg(one) for one in _travel(run, name)]) for name in reductions],
-        robustness=svg(_figure(figures.robustness(run))) if run.smallest is not None else None,
+        robustness=svg(_figure(figures.robustness(run)))
+        if (run.results["measure"] == "smallest_perturbation").any()
+        else None,
         checks=run.settings.get("checks", {}),
         picture=_picture(run, example),
         tables=[(name, _rows(run.results, name)) for name in reductions],
