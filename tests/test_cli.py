@@ -48,7 +48,7 @@ def test_run_prints_profile_flow_findings_and_where_the_report_lies(place):
     done = call(*ARGUMENTS)
     assert done.exit_code == 0, done.output
     assert "Profile under mean: value, 95 % interval, (same network untrained)" in done.output
-    assert "Flow under sketch:512: pgd:linf=8/255 against noise:linf=8/255" in done.output
+    assert "Flow under sketch:512: pgd:linf=8/255 against noise of its size" in done.output
     assert "Accuracy, clean: 100.0%" in done.output
     assert "Report: runs/mine/report.html" in done.output
     assert (place / "runs/mine/report.html").is_file()

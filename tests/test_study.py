@@ -18,17 +18,27 @@ from torch import nn
 
 from layerscope import Coded, Network, Study, load_data, load_run, profile, table
 from layerscope import recording as recording_module
+from layerscope.data import Batch
 from layerscope.errors import CorruptFileError, FolderInUseError, NonFiniteError, RunMismatchError, StorageError
 from layerscope.results import COLUMNS, MEASURES
 from layerscope.store import locked, save_table
+from layerscope.study import Matching
 
 OPTIONS = {"grid": (3, 4), "draws": 50, "batch_size": 32, "untrained": 2, "progress": False}
 NAMES = ("top", "middle", "bottom")
-WHOLE = {"accuracy", "robust_accuracy", "compression", "expansion", "compression_p", "expansion_p"}
-FLOW = {"flip_rate", "grid_shift", "shift_over_gap"}
-TOLD = {
+PGD = "pgd:linf=8/255"
+WHOLE = {
+    "accuracy", "robust_accuracy", "compression", "expansion", "compression_p", "expansion_p", "smallest_perturbation",
+}  # fmt: skip
+FLOW = {"flip_rate", "grid_shift", "shift_over_gap", "amplification", "wrong_class_log_odds"}
+SMALLEST = {
+    "smallest_perturbation", "vulnerability_homogeneity", "vulnerability_gap", "vulnerability_homogeneity_p",
+    "vulnerability_gap_p",
+}  # fmt: skip
+HOMOGENEITY = {"vulnerability_homogeneity", "vulnerability_homogeneity_p"}
+TOLD = SMALLEST | {
     "label_information", "class_entropy_given_code", "purity", "class_overlap", "class_area", "class_gap",
-    "class_separation", "shift_over_gap", "accuracy", "robust_accuracy",
+    "class_separation", "shift_over_gap", "wrong_class_log_odds", "accuracy", "robust_accuracy",
 }  # fmt: skip
 BESIDE = {"shuffled", "codebook", "reduction", "subsample:2"}
 ESTIMATORS = {f"estimator:{name}" for name in ("plug-in", "Miller-Madow", "Grassberger", "Chao-Shen")}
@@ -42,15 +52,16 @@ def study(folder, data=None, **options):
 def measured(run):
     """Every file whose bytes must be the same when a run is made again."""
     paths = [run.folder / "results.parquet", *sorted(run.folder.rglob("codes/*.parquet"))]
+    paths += run.folder.glob("smallest.parquet")
     return {str(path.relative_to(run.folder)): path.read_bytes() for path in paths}
 
 
 def test_a_run_is_a_folder_as_the_design_has_it(tiny_run):
     assert sorted(path.name for path in tiny_run.folder.iterdir()) == [
         ".lock", "atlas", "codes", "example.safetensors", "nulls", "recordings", "report.html", "results.parquet",
-        "study.json",
+        "smallest.parquet", "study.json",
     ]  # fmt: skip
-    names = ["clean", "noise-linf-8of255", "pgd-linf-8of255"]
+    names = ["clean", "noise-pgd-linf-8of255", "pgd-linf-8of255"]
     recordings = [names[0], "fit", *names[1:], "step"]
     assert sorted(path.name for path in (tiny_run.folder / "recordings").iterdir()) == recordings
     nulls = ["reduction", "untrained-0", "untrained-1"]
@@ -63,10 +74,10 @@ def test_a_run_is_a_folder_as_the_design_has_it(tiny_run):
 def test_the_results_table_has_its_columns_and_every_measure_at_every_layer(tiny_run):
     results = tiny_run.results
     assert tuple(results.columns) == COLUMNS
-    assert set(results["measure"]) == set(MEASURES)
+    assert set(results["measure"]) == set(MEASURES) - HOMOGENEITY  # every code holds one class alone
     clean = results[(results["condition"] == "clean") & (results["layer"] != "")]
     counts = clean.pivot_table(index="measure", columns="reduction", values="value", aggfunc="size")
-    assert set(counts.index) == set(MEASURES) - WHOLE - FLOW
+    assert set(counts.index) == set(MEASURES) - WHOLE - FLOW - SMALLEST
     between = counts.index.isin(["drift", "fan_out", "fan_in", "local_stretch"])
     assert (counts[~between] == 4).all(axis=None)  # input, stem, middle, logits
     assert (counts[between] == 3).all(axis=None)
@@ -132,9 +143,9 @@ def test_asking_again_changes_nothing(tiny_run):
 @pytest.mark.parametrize(
     "stage",
     [
-        "recordings/noise-linf-8of255", "recordings/clean/samples.parquet", "recordings/fit/manifest.json", "atlas",
+        "recordings/noise-pgd-linf-8of255", "recordings/clean/samples.parquet", "recordings/fit/manifest.json", "atlas",
         "atlas/mean/stem.safetensors", "atlas/atlas.json", "codes/clean.parquet", "nulls/untrained-1",
-        "results.parquet", "report.html", "example.safetensors",
+        "results.parquet", "smallest.parquet", "report.html", "example.safetensors",
     ],
 )  # fmt: skip
 def test_what_is_missing_is_made_again_alike(tiny_run, tmp_path, stage):
@@ -187,9 +198,111 @@ def test_without_an_attack_only_clean_inputs_are_measured(tmp_path):
     assert "untrained draws to judge it by are too few" in (run.folder / "report.html").read_text()
 
 
-def test_noise_may_be_the_attack(tmp_path):
-    run = study(tmp_path / "run", attack="noise:linf=8/255", untrained=0).run()
-    assert list(run.codes) == ["clean", "noise:linf=8/255"]
+def norms(run, attack):
+    """How large each sample's change is under an attack and under its noise, counted from the samples themselves."""
+    for name in (attack, f"noise:{attack}"):
+        clean, changed = run.recordings["clean"], run.recordings[name]
+        layer = clean.depth("mean")[0]
+        change = (changed.vectors(layer).double() - clean.vectors(layer).double()).abs()
+        yield changed.sizes, {"linf": change.amax(1), "l2": change.square().sum(1).sqrt()}
+
+
+@pytest.mark.parametrize(
+    ("attack", "kept"), [(PGD, ("linf", "l2")), ("pgd:l2=0.5", ("l2",)), ("fgsm:linf=0.6", ("linf", "l2"))]
+)
+def test_the_noise_beside_an_attack_changes_every_sample_by_as_much(tmp_path, attack, kept):
+    options = {"untrained": 0, "smallest": None, "draws": 50}
+    run = study(tmp_path / "run", attack=attack, **options).run()
+    (told, attacked), (told_of_noise, noisy) = norms(run, attack)
+    for norm in ("linf", "l2"):
+        for sizes, counted in ((told, attacked), (told_of_noise, noisy)):
+            torch.testing.assert_close(sizes[norm], counted[norm], atol=1e-7, rtol=0)
+    for norm in kept:
+        torch.testing.assert_close(told_of_noise[norm], told[norm], atol=1e-6, rtol=0)
+    assert told["l2"].unique().numel() > 10  # what bounds cut off differs from sample to sample
+    images = run.recordings[f"noise:{attack}"]
+    assert not images.vectors(images.depth("mean")[0]).equal(run.recordings[attack].vectors(images.depth("mean")[0]))
+
+
+def test_noise_is_matched_to_each_sample_by_its_id_whatever_the_batch():
+    images, _ = tiny_data(30)
+    ids = torch.arange(30) + 100
+    linf = torch.linspace(0.01, 0.1, 30, dtype=torch.float64)
+    sizes, order = {"linf": linf, "l2": 3 * linf}, torch.randperm(30, generator=torch.Generator().manual_seed(0))
+    shuffled = {norm: values[order] for norm, values in sizes.items()}
+    network = Network(tiny_module())
+    whole = Matching("linf", ids[order], shuffled, 0)(network, Batch(images, None, ids))
+    change = (whole.double() - images.double()).flatten(1)
+    torch.testing.assert_close(change.abs().amax(1), linf, atol=1e-6, rtol=0)
+    torch.testing.assert_close(change.norm(dim=1), 3 * linf, atol=1e-6, rtol=0)
+    part = Matching("linf", ids, sizes, 0)(network, Batch(images[10:14], None, ids[10:14]))
+    assert part.equal(whole[10:14])
+    assert not Matching("linf", ids, sizes, 1)(network, Batch(images, None, ids)).equal(whole)
+    assert whole.min() >= 0
+
+
+def test_several_attacks_have_their_noise_each(tmp_path):
+    attacks = ("pgd:linf=4/255,steps=3", "fgsm:l2=0.5")
+    run = study(tmp_path / "run", attack=attacks, untrained=0).run()
+    expected = ["clean", *(name for attack in attacks for name in (f"noise:{attack}", attack))]
+    assert run.settings["chosen"]["conditions"] == list(run.codes) == expected
+    assert run.settings["asked"]["attack"] == list(attacks)
+    assert run.settings["asked"]["smallest"] == "fmn:linf,steps=50"
+    flips = run.results[run.results["measure"] == "flip_rate"]
+    assert set(flips["condition"]) == set(expected) - {"clean"}
+    assert (flips.groupby("condition").size() == 8).all()
+    assert set(run.settings["checks"]) == set(attacks)
+
+
+def test_smallest_perturbations_are_kept_and_told_of(tmp_path):
+    images, labels = tiny_data()
+    mixed = torch.where(torch.arange(120) % 5 == 0, (labels + 1) % 3, labels)
+    run = study(tmp_path / "run", (images, mixed), untrained=0).run()
+    clean, found = run.recordings["clean"], pd.read_parquet(run.folder / "smallest.parquet")
+    right = clean.ids[clean.predictions == clean.labels]
+    assert list(found.columns) == ["id", "label", "size", "margin"]
+    assert found["id"].tolist() == right.tolist()
+    assert 10 < len(right) < 40
+    rows = run.results[run.results["measure"].isin(SMALLEST)]
+    whole = rows[~rows["condition"].str.startswith("class ")]
+    assert set(whole["measure"]) == SMALLEST
+    assert set(whole["condition"]) == {"fmn:linf,steps=50"}
+    assert set(whole["n"]) == {len(right)}
+    middle = whole[whole["measure"] == "smallest_perturbation"]
+    assert middle["value"].tolist() == [pytest.approx(found["size"].quantile(0.5, interpolation="lower"))]
+    assert middle["unit"].tolist() == ["linf"]
+    kinds = whole[whole["measure"] == "vulnerability_homogeneity"].groupby(["reduction", "unit"]).size()
+    assert len(kinds) == 2 * 3
+    assert kinds.max() == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "smallest"),
+    [
+        ({"attack": None}, None),
+        ({"attack": "fgsm:l2=0.5"}, "fmn:l2,steps=50"),
+        ({"attack": PGD, "smallest": None}, None),
+        ({"attack": None, "smallest": "bisect:linf,steps=2,halvings=2"}, "bisect:linf,steps=2,halvings=2"),
+    ],
+)
+def test_what_looks_for_the_smallest_follows_the_attack_unless_it_is_said(tmp_path, options, smallest):
+    run = study(tmp_path / "run", untrained=0, **options).run()
+    assert run.settings["asked"]["smallest"] == smallest
+    assert (run.folder / "smallest.parquet").is_file() == (smallest is not None)
+    rows = run.results[run.results["measure"].isin(SMALLEST) & ~run.results["condition"].str.startswith("class ")]
+    assert set(rows["condition"]) == ({smallest} if smallest else set())
+
+
+def test_where_every_answer_is_wrong_or_few_are_right_no_smallest_is_told(tmp_path):
+    images, labels = tiny_data()
+    wrong = (labels + 1) % 3
+    run = study(tmp_path / "wrong", (images, wrong), untrained=0).run()
+    assert not (run.folder / "smallest.parquet").exists()
+    assert not SMALLEST & set(run.results["measure"])
+    few = torch.where(torch.arange(120) < 9, labels, wrong)
+    run = study(tmp_path / "few", (images, few), untrained=0).run()
+    assert len(pd.read_parquet(run.folder / "smallest.parquet")) < 10
+    assert not SMALLEST & set(run.results["measure"])
 
 
 def test_without_labels_what_needs_none_is_measured_and_a_warning_says_what_is_not(tmp_path):
@@ -267,6 +380,15 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, optio
         ({"reductions": "mean"}, "`reductions` must be a list of different reductions; got 'mean'"),
         ({"reductions": ("mean", "mean")}, "`reductions` must be a list of different reductions"),
         ({"attack": "magic"}, "The attack 'magic' is not known"),
+        ({"attack": ("pgd:linf=0.1", 5)}, "`attack` must be one spec, such as 'pgd:linf=8/255', or several different"),
+        ({"attack": ("pgd:linf=0.1", "pgd:linf=0.1")}, "or several different ones, or None; got .'pgd:linf=0.1', 'pgd"),
+        ({"attack": "noise:linf=8/255"}, "`attack` 'noise:linf=8/255' must have a budget and an aim.*noise comes with"),
+        (
+            {"attack": ("pgd:linf=0.1", "fmn:l2")},
+            "`attack` 'fmn:l2' must have a budget and an aim.*asked for by `small",
+        ),
+        ({"smallest": "pgd:linf=8/255"}, "`smallest` must be one of fmn, bisect, as 'fmn:linf'; got 'pgd:linf=8/255'"),
+        ({"smallest": "magic"}, "The attack 'magic' is not known"),
         ({"reductions": ("median",)}, "The reduction 'median' is not known"),
     ],
 )
@@ -288,7 +410,8 @@ def test_activations_that_are_not_finite_stop_the_run_and_lose_nothing(tmp_path,
 def test_a_folder_with_another_run_is_left_alone_and_shows_the_difference(tiny_run):
     before = measured(tiny_run)
     with pytest.raises(
-        RunMismatchError, match=r"attack: the run has 'pgd:linf=8/255', you ask for 'pgd:linf=4/255'\n.*--overwrite"
+        RunMismatchError,
+        match=r"attack: the run has \['pgd:linf=8/255'\], you ask for \['pgd:linf=4/255'\]\n.*--overwrite",
     ):
         study(tiny_run.folder, attack="pgd:linf=4/255").run()
     images, labels = tiny_data()
@@ -412,7 +535,7 @@ def test_arguments_of_another_type_are_told_where_nothing_else_checks_types():
             "ValueError `grid` must be two whole numbers, (rows, columns); got 5.",
             "ValueError `grid` must be two whole numbers, (rows, columns); got '6x6'.",
             "ValueError `untrained` must be a whole number, at least 0; got 1.5.",
-            "ValueError `attack` must be one spec, such as 'pgd:linf=8/255', or None; got 5.",
+            "ValueError `attack` must be one spec, such as 'pgd:linf=8/255', or several different ones, or None; ",
             "TypeError `module` must be a torch.nn.Module; got OrderedDict.",
             "TypeError `data`: labels must be whole numbers, the network's classes; got text.",
         ],
@@ -569,7 +692,8 @@ def test_texts_are_studied_without_an_attack(tmp_path):
 
 def test_an_attack_on_texts_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(
-        ValueError, match=r"`attack` needs samples of one tensor of numbers each .* got list\. Study texts and tokens"
+        ValueError,
+        match=r"An attack needs samples of one tensor of numbers each \(images, tables\), or texts .*; got list",
     ):
         Study(tmp_path / "run", Network(Letters().eval()), texts(), **OPTIONS | {"grid": (2, 3)}).run()
     assert not (tmp_path / "run").exists()
