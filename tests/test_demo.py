@@ -14,7 +14,7 @@ from layerscope.codes import best_of
 from layerscope.measures.topology import explained_variance
 from layerscope.results import findings, select
 
-PGD, NOISE = "pgd:linf=8/255", "noise:linf=8/255"
+PGD, NOISE = "pgd:linf=8/255", "noise:pgd:linf=8/255"
 BLOCKS = [f"blocks.{index}" for index in range(6)]
 
 
@@ -63,7 +63,7 @@ def test_the_summary_says_what_differs_between_the_reductions(run):
 
     told = summary(run.results)[-1]
     assert "under mean the network compresses, but less than it does untrained" in told
-    assert "under sketch:512 every block is wider than the input, as it is untrained" in told
+    assert "under sketch:512 every block is wider than the input, but less so than untrained" in told
     assert "What does not: codes become diverse with depth, and more than they do untrained" in told
 
 
@@ -80,12 +80,25 @@ def test_under_mean_attack_and_noise_are_alike_in_stem_and_first_blocks(run):
         assert abs(attacked[layer].value - noisy[layer].value) < 0.1
 
 
-def test_attack_and_noise_have_the_same_norm(run):
-    clean = run.recordings["clean"]
-    layer = clean.depth("mean")[0]
-    for condition in (PGD, NOISE):
-        shifts = (run.recordings[condition].vectors(layer) - clean.vectors(layer)).abs().amax(1)
-        torch.testing.assert_close(shifts, torch.full_like(shifts, 8 / 255), atol=1e-6, rtol=0)
+def test_attack_and_noise_have_the_same_norms_sample_by_sample(run):
+    attacked, noisy = (run.recordings[condition].sizes for condition in (PGD, NOISE))
+    torch.testing.assert_close(attacked["linf"], torch.full((2000,), 8 / 255).double(), atol=1e-6, rtol=0)
+    for norm in ("linf", "l2"):
+        torch.testing.assert_close(noisy[norm], attacked[norm], atol=1e-6, rtol=0)
+
+
+def test_homogeneous_codes_go_with_small_perturbations_and_do_not_given_the_margin(run):
+    for reduction in ("mean", "sketch:512"):
+        rows = select(run.results, measure="vulnerability_homogeneity", reduction=reduction)
+        p = select(run.results, measure="vulnerability_homogeneity_p", reduction=reduction)
+        for layer in BLOCKS:
+            plain, given = (
+                rows[(rows["layer"] == layer) & (rows["unit"] == unit)].iloc[0]
+                for unit in ("Spearman", "Spearman given the margin")
+            )
+            assert plain["high"] < -0.15
+            assert float(p.loc[(p["layer"] == layer) & (p["unit"] == "Spearman"), "value"].iloc[0]) < 0.01
+            assert abs(given["value"]) < 0.15
 
 
 def steps_and_variance(run, atlas):
