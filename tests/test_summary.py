@@ -100,8 +100,10 @@ def test_compression_is_held_against_that_of_the_reduction_alone(alone, word):
     floor = finding("compression", alone, (-9.0, 9.0), 100, place, unit="octaves of participation_ratio")
     found = table([*ratios(8, 2, 4, 1), *compression(1.75, 2.25, untrained=0.5, p=0.03), floor])
     assert summary(found) == [
-        (f"Under mean: the network compresses, and more than it does untrained and {word} what mean of the input does "
-        f"alone ({BELOW}; untrained +0.50, p = 0.030; mean alone {alone:+.2f}).")
+        (
+            f"Under mean: the network compresses, and more than it does untrained and {word} what mean of the input "
+            f"does alone ({BELOW}; untrained +0.50, p = 0.030; mean alone {alone:+.2f})."
+        )
     ]
 
 
@@ -323,4 +325,65 @@ def test_only_what_both_reductions_can_tell_is_compared():
     assert summary(found)[-1] == (
         f"What depends on the reduction: under mean the network compresses, {UNTOLD}, "
         f"under sketch:8 every block is wider than the input, {UNTOLD}."
+    )
+
+
+GIVEN = "Spearman given the margin"
+
+
+def going(values, p, given=(0.0,) * 4, given_p=(1.0,) * 4, measure="vulnerability_homogeneity", reduction="mean"):
+    """Correlations of smallest perturbations with a measure and their p, as they are and given the margin."""
+    found = []
+    for unit, own, chances in (("Spearman", values, p), (GIVEN, given, given_p)):
+        for index, name in enumerate(NAMES):
+            place = Place(name, index, "fmn:linf", reduction)
+            bounds = (own[index] - 0.05, own[index] + 0.05)
+            found.append(finding(measure, own[index], bounds, 100, place, unit=unit))
+            found.append(finding(f"{measure}_p", chances[index], (nan, nan), 100, place, unit=unit))
+            if unit == "Spearman":
+                other = place._replace(condition="class 3")
+                found.append(finding(measure, -0.9, (-1.0, -0.8), 20, other, unit=unit))
+    return found
+
+
+BEST = "strongest in stem, Spearman -0.40 (-0.45 to -0.35)"
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict", "detail"),
+    [
+        (
+            going((-0.9, -0.4, -0.3, -0.9), (0.001, 0.01, 0.2, 0.001)),
+            "go with small perturbations, no more than the answer's margin tells",
+            f"in 1 of 2 layers, in 0 given the margin of the logits; {BEST}",
+        ),
+        (
+            going((0, -0.4, -0.3, 0), (1, 0.01, 0.02, 1), given=(0, -0.2, 0.3, 0), given_p=(1, 0.03, 0.001, 1)),
+            "go with small perturbations, beyond what the answer's margin tells",
+            f"in 2 of 2 layers, in 1 given the margin of the logits; {BEST}",
+        ),
+        (
+            going((-0.9, -0.4, 0.3, -0.9), (0.001, 0.05, 0.01, 0.001), given=(-0.9, 0.5, 0, 0), given_p=(0.01,) * 4),
+            "do not go with small perturbations",
+            f"in 0 of 2 layers, in 0 given the margin of the logits; {BEST}; the other way in 1: block",
+        ),
+    ],
+)
+def test_homogeneous_codes_go_with_small_perturbations_where_the_correlation_is_below_0(rows, verdict, detail):
+    assert summary(table(rows)) == [f"Under mean: homogeneous codes {verdict} ({detail})."]
+
+
+def test_narrow_gaps_go_with_small_perturbations_where_the_correlation_is_above_0():
+    rows = going((0, 0.4, -0.3, 0), (1, 0.01, 0.01, 1), measure="vulnerability_gap")
+    detail = "in 1 of 2 layers, in 0 given the margin of the logits; strongest in stem, Spearman +0.40 (0.35 to 0.45)"
+    verdict = "narrow gaps to another class go with small perturbations, no more than the answer's margin tells"
+    assert summary(table(rows)) == [f"Under mean: {verdict} ({detail}; the other way in 1: block)."]
+
+
+def test_reductions_are_compared_in_what_goes_with_small_perturbations():
+    one = going((0, -0.4, -0.3, 0), (1, 0.01, 0.02, 1))
+    other = going((0, -0.4, -0.3, 0), (1, 0.2, 0.2, 1), reduction="sketch:8")
+    assert summary(table(one + other))[-1] == (
+        "What depends on the reduction: under mean homogeneous codes go with small perturbations, no more than the "
+        "answer's margin tells, under sketch:8 homogeneous codes do not go with small perturbations."
     )
