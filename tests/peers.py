@@ -84,19 +84,20 @@ def linear_network(classes=5, seed=0, bounds=(0.0, 1.0)):
     return Network(nn.Sequential(nn.Flatten(), nn.Linear(36, classes)).eval(), bounds=bounds, name="linear")
 
 
-def small_module(classes=5, seed=0):
+def small_module(classes=5, seed=0, *, preprocess=lambda x: x, bounds=(0.0, 1.0)):
     """Two convolutions and a head whose answers differ from image to image."""
     torch.manual_seed(seed)
     module = TinyNet()
-    module.stem.insert(1, nn.BatchNorm2d(4))
+    module.stem.insert(1, nn.BatchNorm2d(4, momentum=None))
     module.middle.append(nn.Dropout(0.5))
-    module.head = nn.Linear(6, classes)
+    module.head = nn.Sequential(nn.BatchNorm1d(6, momentum=None), nn.Linear(6, classes))
     with torch.no_grad():
-        module.train()(torch.rand(200, 1, 6, 6))  # the statistics that batch normalisation runs with
-        module.eval()
-        logits = module(torch.rand(200, 1, 6, 6))
-        module.head.weight.mul_(3 / logits.std())
-        module.head.bias.mul_(3 / logits.std()).sub_(3 / logits.std() * logits.mean(0))
+        shown = preprocess(images(200, bounds=bounds))
+        module.train()(shown)  # the statistics that batch normalisation runs with
+        logits = module.eval()(shown)
+        scale = 2 / logits.std(0)
+        module.head[1].weight.mul_(scale[:, None])
+        module.head[1].bias.sub_(logits.mean(0)).mul_(scale)
     return module
 
 

@@ -38,7 +38,8 @@ def test_the_smallest_perturbation_of_a_linear_network_is_its_closed_form(spec, 
     found = attack(network, inputs, labels, spec)
     expected = nearest_boundary(network, inputs, labels, spec.partition(":")[2])
     assert found.success.all()
-    torch.testing.assert_close(found.sizes, expected, rtol=1e-3, atol=1e-6)
+    # answers are wrong by a few roundings of the logits
+    torch.testing.assert_close(found.sizes, expected, rtol=1e-3, atol=5e-6)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e3])
@@ -112,6 +113,18 @@ def test_halfway_to_the_original_the_network_is_not_fooled(spec):
     for share in (0.5, 0.99):
         between = inputs + share * (found.inputs - inputs)
         assert answers(network, between)[found.success].equal(labels[found.success])
+
+
+@pytest.mark.parametrize("spec", ["fmn:linf", "fmn:l2", "bisect:linf,steps=10", "bisect:l2,steps=10"])
+def test_what_fools_the_network_does_so_in_other_batches(spec):
+    """At the boundary itself, sums that round otherwise would turn answers around."""
+    network = demo.network()
+    batch = next(demo.test_data().batches(40))
+    found = attack(network, batch.inputs, batch.labels, spec)
+    assert found.success.all()
+    for size in (1, 7, 16):
+        parts = zip(found.inputs.split(size), batch.labels.split(size), strict=True)
+        assert all((answers(network, some) != labels).all() for some, labels in parts)
 
 
 def test_both_starts_of_fmn_are_taken():

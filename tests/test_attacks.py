@@ -1,6 +1,8 @@
 """What every perturbation promises, ours and other libraries', and the specs that name ours."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -47,7 +49,9 @@ def attacked(kind):
     network = {
         "linear": linear_network,
         "convolutions": lambda: Network(small_module()),
-        "normalised, other bounds": lambda: Network(small_module(seed=1), preprocess=scaled, bounds=(-1.0, 1.0)),
+        "normalised, other bounds": lambda: Network(
+            small_module(seed=1, preprocess=scaled, bounds=(-1.0, 1.0)), preprocess=scaled, bounds=(-1.0, 1.0)
+        ),
     }[kind]()
     inputs = images(12, bounds=network.bounds)
     inputs[0], inputs[1] = network.bounds
@@ -125,7 +129,7 @@ def test_every_perturbation_keeps_its_promises(one, kind):
 @pytest.mark.parametrize("spec", ["pgd:linf=8/255,steps=4", "pgd:linf=8/255,steps=4,target=3", "fgsm:l2=0.5"])
 def test_a_sample_that_is_answered_wrong_is_still_attacked(spec):
     network, inputs, labels = attacked("convolutions")
-    assert (parse_attack(spec)(network, inputs, labels).sizes > 0.03).all()
+    assert (parse_attack(spec)(network, inputs, labels).sizes[-2:] > 0.03).all()
 
 
 @pytest.mark.parametrize("spec", ["fmn:linf", "bisect:l2"])
@@ -138,7 +142,7 @@ def test_the_smallest_change_of_a_sample_that_is_answered_wrong_is_none(spec):
 
 @pytest.mark.parametrize("spec", [spec for spec in SPECS if "=0" not in spec or "0.5" in spec])
 def test_normalisation_before_the_module_and_inside_it_are_attacked_alike(spec):
-    module = small_module(seed=2)
+    module = small_module(seed=2, preprocess=scaled)
     before = Network(module, preprocess=scaled)
 
     class Whole(nn.Module):
@@ -220,6 +224,28 @@ def test_inputs_that_are_not_a_number_are_refused(victim):
     inputs[3, 0, 0, 0] = torch.nan
     with pytest.raises(ValueError, match=r"must lie in the network's bounds \[0, 1\]; got values from nan to nan"):
         attack(network, inputs, labels, "pgd:linf=8/255")
+
+
+def test_inputs_that_can_not_change_a_little_are_refused(victim):
+    network, inputs, labels = victim
+    with pytest.raises(ValueError, match=r"`inputs` must be .* in float32 or float64; got torch.float16"):
+        attack(network, inputs.half(), labels, "pgd:linf=8/255")
+
+
+WHOLE = """
+import torch
+from layerscope import Network
+from layerscope.attacks import attack
+network = Network(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3)).eval())
+attack(network, torch.ones(2, 2, 2, dtype=torch.uint8), torch.tensor([0, 1]), "pgd:linf=8/255")
+"""
+
+
+def test_whole_numbers_are_refused():
+    """In a process of its own: here, the shape checks refuse them before."""
+    ended = subprocess.run([sys.executable, "-c", WHOLE], capture_output=True, text=True, check=False)
+    assert "ValueError: `inputs` must be numbers that can change a little" in ended.stderr
+    assert "got torch.uint8" in ended.stderr
 
 
 def test_no_inputs_are_refused(victim):
@@ -317,6 +343,10 @@ def test_every_kind_can_be_named(kind):
         ("pgd:linf=-1", r"`linf` must be a number, 0 or more; got -1"),
         ("pgd:linf=nan", r"`linf` must be a number, 0 or more; got nan"),
         ("pgd:linf=1,steps=2.5", r"`steps` must be a whole number; got 2.5"),
+        ("pgd:linf=1,steps=inf", r"`steps` must be a whole number; got inf"),
+        ("pgd:linf=1,steps=nan", r"`steps` must be a whole number; got nan"),
+        ("pgd:linf=1,linf=0.5", r"names an option twice; give each once"),
+        ("pgd:linf=1,step=4", r"write `pgd:linf=8/255`. It does not know 'step'"),
         ("pgd:linf=1,steps=", r"'' is no number"),
         ("pgd:linf=1,steps=0", r"`steps` must be at least 1; got 0"),
         ("pgd:linf=1,restarts=-2", r"`restarts` must be at least 1; got -2"),
@@ -337,3 +367,21 @@ def test_a_spec_that_cannot_be_read_is_refused(spec, told):
 def test_a_loss_that_is_not_known_is_refused():
     with pytest.raises(ValueError, match=r"`loss` must be one of ce, dlr; got 'mse'"):
         ATTACKS["apgd-ce"][0](Budget("linf", 0.1), loss="mse")
+
+
+# what does not hold yet
+
+
+@pytest.mark.xfail(reason="`slope` sums the loss outside its own `enable_grad`", raises=RuntimeError)
+@pytest.mark.parametrize("spec", ["fgsm:linf=8/255", "fmn:l2", "bisect:linf", "apgd-dlr:l2=0.5"])
+def test_who_attacks_under_no_grad_gets_the_same(victim, spec):
+    expected = attack(*victim, spec).inputs
+    with torch.no_grad():
+        assert attack(*victim, spec).inputs.equal(expected)
+
+
+@pytest.mark.xfail(reason="the sealed call does not detach the inputs it is given")
+def test_inputs_that_need_a_gradient_get_none_from_an_attack(victim):
+    network, inputs, labels = victim
+    found = attack(network, inputs.clone().requires_grad_(), labels, "pgd:linf=8/255")
+    assert not found.inputs.requires_grad
