@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import prod
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from layerscope.attacks import Check
@@ -91,7 +92,9 @@ def copy_cautions(recording: Recording) -> list[str]:
 
 def embedding_caution(network: Network, measured: Data) -> str:
     """What an attack on texts or tokens is an attack on."""
-    _, found = attackable(network, measured.take(measured.rows[:100]).inputs)
+    asked, found = attackable(network, measured.take(measured.rows[:100]).inputs)
+    support = asked.support(found)
+    found = found[torch.ones_like(found, dtype=torch.bool) if support is None else support].view(-1, found.shape[-1])
     return (
         "The attack changes the embeddings of tokens, not texts: what it makes is no text, and its budgets are in the "
         f"embeddings' own units (their entries deviate by {float(found.std()):.3g}, and a token's embedding is "

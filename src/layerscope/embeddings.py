@@ -1,7 +1,7 @@
 """Where samples are texts or tokens: the network as a function of their embeddings, which can change a little."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from math import inf
 from typing import Any
 
@@ -15,7 +15,7 @@ from layerscope.types import Inputs, Samples
 class Embedded(Network):
     """A network that is given the word embeddings of a batch whose tokens are known."""
 
-    tokens: Mapping[str, Tensor] = None  # type: ignore[assignment] # a field after those that have defaults
+    tokens: Mapping[str, Tensor] = field(kw_only=True)
     """Token ids, their mask, and whatever else the network is told of each sample."""
 
     def rows(self, some: Tensor) -> Network:
@@ -53,6 +53,6 @@ def attackable(network: Network, samples: Samples) -> tuple[Network, Inputs]:
             "An attack needs samples of one tensor of numbers each (images, tables), or texts or tokens (a mapping "
             f"with `{IDS}`) whose embeddings can be changed; got {type(samples).__name__}."
         )
-    found = network.embeddings_of(tokens)
-    own = {field.name: getattr(network, field.name) for field in fields(network)}
+    found = network.embeddings_of(tokens).float()
+    own = {one.name: getattr(network, one.name) for one in fields(network)}
     return Embedded(**own | {"bounds": (-inf, inf), "tokens": tokens}), found

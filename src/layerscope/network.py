@@ -349,27 +349,25 @@ class Network:
                 stacklevel=2,
             )
         fresh = replace(self, module=module.to(self.device), name=f"{self.name}, untrained")
-        fresh._normalise_by(batches)  # noqa: SLF001 - its own kind
+        with _normalising(fresh.module), torch.no_grad():
+            for samples in batches:
+                fresh._run(fresh._prepared(samples))  # noqa: SLF001 - its own kind
         return fresh
 
-    def _normalise_by(self, batches: Iterable[Samples]) -> None:
-        """Give batch normalisation the mean over batches of each batch's statistics."""
-        kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-        parts = [part for part in self.module.modules() if isinstance(part, kinds) and part.track_running_stats]
-        if not parts:
-            return
-        momenta = [part.momentum for part in parts]
-        try:
-            for part in parts:
-                part.train()
-                part.momentum = None  # a plain mean over all batches
-            with torch.no_grad():
-                for samples in batches:
-                    self._run(self._prepared(samples))
-        finally:
-            for part, momentum in zip(parts, momenta, strict=True):
-                part.eval()
-                part.momentum = momentum
+    @property
+    def statistics(self) -> dict[str, Tensor]:
+        """The running statistics of batch normalisation, by name; empty where there is none."""
+        return {
+            f"{name}.{what}": buffer
+            for name, part in _normalised(self.module).items()
+            for what, buffer in part.named_buffers(recurse=False)
+        }
+
+    def with_statistics(self, statistics: Mapping[str, Tensor]) -> "Network":
+        """The same network with these running statistics; see `statistics`."""
+        module = copy.deepcopy(self.module)
+        module.load_state_dict(dict(statistics), strict=False)
+        return replace(self, module=module)
 
     def fingerprint(self) -> str:
         """SHA-256 over weights, buffers, architecture, bounds, and the source of what computes.
@@ -515,6 +513,28 @@ def _logits(answer: Any, place: str | int | bool | None) -> Logits | None:
     else:
         found = answer.get(place) if isinstance(answer, Mapping) else getattr(answer, place, None)
     return found if isinstance(found, Tensor) and found.ndim == 2 and found.is_floating_point() else None
+
+
+def _normalised(module: nn.Module) -> dict[str, Any]:
+    """The parts that normalise by running statistics of batches, by name."""
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+    return {name: part for name, part in module.named_modules() if isinstance(part, kinds) and part.track_running_stats}
+
+
+@contextmanager
+def _normalising(module: nn.Module) -> Iterator[None]:
+    """Batch normalisation takes the mean over batches of each batch's statistics; all else is in evaluation mode."""
+    parts = [*_normalised(module).values()]
+    momenta = [part.momentum for part in parts]
+    try:
+        for part in parts:
+            part.train()
+            part.momentum = None  # a plain mean over all batches
+        yield
+    finally:
+        for part, momentum in zip(parts, momenta, strict=True):
+            part.eval()
+            part.momentum = momentum
 
 
 @contextmanager

@@ -1,13 +1,15 @@
 """What a network answers under attack, sample by sample."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 
 from layerscope.attacks import AbstractPerturbation, Check, check_attack, parse_attack
 from layerscope.checks import check_inputs
+from layerscope.data import Data
 from layerscope.embeddings import attackable
 from layerscope.errors import AllWrongError
 from layerscope.models import load_network
@@ -67,23 +69,15 @@ def robustness(
     other = None if surrogate is None else load_network(surrogate)
     samples = load_data(data, resize=network.resize, show_progress=show_progress)
     perturbations = {spec: parse_attack(spec) for spec in specs}
-    parts, checks = [], dict[str, list[Check]]()
+    parts, checks = [], _checked(network, samples, perturbations, other, seed)
     with bar("attacking", len(samples) * len(specs), unit="samples", show=show_progress) as progress:
         for batch in samples.batches(batch_size):
             check_inputs(batch, network)
             (asked, inputs), labels = attackable(network, batch.inputs), batch.labels
-            if labels is None:
-                raise ValueError("`data` must have labels, since it is right answers that are to be changed.")
-            if other is not None and asked is not network:
-                raise ValueError("`surrogate` needs inputs that both networks take; embeddings are one network's own.")
+            assert labels is not None
             with torch.no_grad():
                 part = {"id": batch.ids, "label": labels, "answer": network(batch.inputs).argmax(1).cpu()}
             for spec, perturbation in perturbations.items():
-                if spec not in checks:
-                    some = torch.arange(min(CHECKED, len(labels)))
-                    checks[spec] = check_attack(
-                        asked.rows(some), inputs[some], labels[some], perturbation, surrogate=other, seed=seed
-                    )
                 found = perturbation(asked, inputs, labels, ids=batch.ids.tolist(), seed=seed)
                 with torch.no_grad():
                     part[f"answer:{spec}"] = asked(found.inputs).argmax(1).cpu()
@@ -101,6 +95,28 @@ def robustness(
     for spec, perturbation in perturbations.items():
         rows.append(_row(table, right, spec, perturbation, seed))
     return Robustness(table, tuple(rows), checks)
+
+
+def _checked(
+    network: Network, data: Data, perturbations: Mapping[str, AbstractPerturbation], other: Network | None, seed: int
+) -> dict[str, list[Check]]:
+    """Each attack's checks of itself, on samples drawn from all of the data."""
+    batch = data.take(some_rows(data, CHECKED, seed))
+    check_inputs(batch, network)
+    asked, inputs = attackable(network, batch.inputs)
+    if batch.labels is None:
+        raise ValueError("`data` must have labels, since it is right answers that are to be changed; give labels.")
+    if other is not None and asked is not network:
+        raise ValueError("`surrogate` needs inputs that both networks take; embeddings are one network's own.")
+    return {
+        spec: check_attack(asked, inputs, batch.labels, one, surrogate=other, seed=seed)
+        for spec, one in perturbations.items()
+    }
+
+
+def some_rows(data: Data, count: int, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """At most so many rows of the data, drawn at random, in order."""
+    return np.sort(np.random.default_rng(seed).permutation(data.rows)[:count])
 
 
 def _row(table: pd.DataFrame, right: pd.Series, spec: str, perturbation: AbstractPerturbation, seed: int) -> Result:

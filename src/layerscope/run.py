@@ -25,12 +25,16 @@ from torch import Tensor
 from layerscope import figures
 from layerscope.atlas import Atlas, load_atlas
 from layerscope.codes import load_codes
+from layerscope.errors import RunMismatchError
 from layerscope.models import load_network
 from layerscope.network import Network
 from layerscope.recording import Recording, load_recording
 from layerscope.report import write_report
 from layerscope.som import Grid
 from layerscope.store import load_json, load_table, load_tensors, save_table, write
+
+SCHEMA = 2
+"""Of the folder; another is refused."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,11 @@ def load_run(folder: Path | str) -> Run:
     if not (folder / "results.parquet").is_file() or not (folder / "study.json").is_file():
         raise FileNotFoundError(f"'{folder}' holds no finished run; make one with `layerscope run --out {folder} ...`.")
     settings = load_json(folder / "study.json")
+    if settings.get("schema") != SCHEMA:
+        raise RunMismatchError(
+            f"'{folder}' holds a run of format {settings.get('schema')}, and this program reads format {SCHEMA}; run "
+            "the study again in another folder."
+        )
     conditions = settings["chosen"]["conditions"]
     recordings = {name: folder / "recordings" / slug(name) for name in ("fit", *conditions)}
     codes = {name: folder / "codes" / f"{slug(name)}.parquet" for name in conditions}

@@ -199,9 +199,7 @@ def rank_correlation(
     if given is None:
         return plain.float()
     first, second = (together(part, parts[2]) for part in parts[:2])
-    left = torch.minimum(1 - first**2, 1 - second**2)
-    partial = (plain - first * second) / ((1 - first**2) * (1 - second**2)).sqrt()
-    return torch.where(left > NOTHING, partial, torch.nan).float()
+    return ((plain - first * second) / ((1 - first**2) * (1 - second**2)).sqrt()).float()
 
 
 def rank_permutation_p(

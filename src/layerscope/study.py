@@ -3,7 +3,7 @@
 import platform
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from importlib.metadata import version
@@ -45,8 +45,8 @@ from layerscope.network import Network
 from layerscope.recording import Recording, load_recording, record
 from layerscope.reductions import PerSampleReduction, parse_reduction
 from layerscope.results import table
-from layerscope.robustness import CHECKED
-from layerscope.run import Run, load_run, slug
+from layerscope.robustness import CHECKED, some_rows
+from layerscope.run import SCHEMA, Run, load_run, slug
 from layerscope.som import Grid
 from layerscope.sources import load_data
 from layerscope.store import (
@@ -54,19 +54,19 @@ from layerscope.store import (
     clear_half_written,
     load_json,
     load_table,
+    load_tensors,
     locked,
     save_json,
     save_table,
     save_tensors,
 )
-from layerscope.types import Samples, size_of
+from layerscope.types import Samples
 from layerscope.vulnerability import FEWEST, smallest_perturbations, vulnerability
 
-SCHEMA = 1
 STEP, PROBED = 1 / 255, 250
 """Of the inputs' range: small enough to stay near, large beside rounding; and the samples that tell a deviation."""
-NORMALISED = 1000
-"""Samples that batch normalisation of an untrained network takes its statistics from."""
+NORMALISED, BATCH = 1000, 250
+"""Samples that batch normalisation of an untrained network takes its statistics from, and how many together."""
 FIT_SHARE = 2 / 3
 """Of the data goes to fitting the atlas where no data are given for that."""
 OWN = (
@@ -116,7 +116,8 @@ class Matching:
         asked, inputs = attackable(network, batch.inputs)
         place = {sample: row for row, sample in enumerate(self.ids.tolist())}
         rows = torch.tensor([place[sample] for sample in batch.ids.tolist()])
-        draws = Draws(inputs, batch.ids.tolist(), self.seed, asked.support(inputs))
+        # a stream of its own: with the attack's draws, noise would go the way that the attack started
+        draws = Draws(inputs, batch.ids.tolist(), self.seed, stream="control", support=asked.support(inputs))
         linf, l2 = (self.sizes[norm][rows] for norm in ("linf", "l2"))
         return asked.samples(matched_noise(inputs, linf, l2, self.norm, asked.bounds, draws))
 
@@ -284,7 +285,7 @@ class Study:
         for draw in range(self.untrained):
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                fresh = network.untrained(self.seed + draw, self._some(fitted))
+                fresh = self._untrained(folder / "nulls" / f"untrained-{draw}", network, fitted, draw)
             cautions += [str(one.message) for one in caught if str(one.message) not in cautions]
             if not (folder / "results.parquet").is_file():
                 self._say(f"Null {draw + 1} of {self.untrained}: the same architecture with untrained weights")
@@ -338,7 +339,7 @@ class Study:
 
     def _checked(self, network: Network, measured: Data, attack: str) -> list[Check]:
         """The attack's checks of itself, on some samples."""
-        batch = measured.take(measured.rows[:CHECKED])
+        batch = measured.take(some_rows(measured, CHECKED, self.seed))
         labels = batch.labels
         if labels is None:
             with torch.no_grad():
@@ -368,12 +369,17 @@ class Study:
         step = Attacking(Noise(Budget("linf", self._step(network, measured))), self.seed)
         return coded._replace(stepped=self._record(folder, network, measured, layers, "step", step))
 
-    def _some(self, data: Data) -> Iterator[Samples]:
-        """Batches of at most 1,000 samples from all over the data, by which untrained networks are normalised."""
-        places = np.arange(0, len(data), max(1, len(data) // NORMALISED))[:NORMALISED]
-        for batch in data.subset(places).batches(self.batch_size):
-            if size_of(batch.inputs) > 1:  # one sample has no variance
-                yield batch.inputs
+    def _untrained(self, folder: Path, network: Network, data: Data, draw: int) -> Network:
+        """One draw of the untrained null; the statistics of its batch normalisation are made once and kept."""
+        path = folder / "normalisation.safetensors"
+        if path.is_file():
+            return network.untrained(self.seed + draw).with_statistics(load_tensors(path))
+        order = np.random.default_rng(self.seed).permutation(len(data))[:NORMALISED]
+        batches = (data.take(data.rows[some]).inputs for some in np.array_split(order, max(1, len(order) // BATCH)))
+        fresh = network.untrained(self.seed + draw, batches)
+        if fresh.statistics:
+            save_tensors(path, fresh.statistics, {})
+        return fresh
 
     @staticmethod
     def _plain(data: Data) -> bool:

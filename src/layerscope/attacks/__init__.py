@@ -1,6 +1,7 @@
 """Inputs that change the answer, and noise of equal size to compare them with."""
 
 from dataclasses import fields
+from math import isfinite
 from typing import Any
 
 from layerscope.attacks.base import AbstractPerturbation as AbstractPerturbation
@@ -53,14 +54,18 @@ def parse_attack(spec: str) -> AbstractPerturbation:
     if kind not in ATTACKS:
         raise ValueError(f"The attack {spec!r} is not known; kinds are {', '.join(ATTACKS)}: write `pgd:linf=8/255`.")
     made, fixed = ATTACKS[kind]
-    given = {name.strip(): value.strip() for name, _, value in (part.partition("=") for part in text.split(","))}
+    parts = [part.partition("=") for part in text.split(",")]
+    given = {name.strip(): value.strip() for name, _, value in parts}
+    if len(given) < len(parts):
+        raise ValueError(f"The attack {spec!r} names an option twice; give each once.")
     norms = [name for name in given if name in NORMS]
     allowed = {one.name: one for one in fields(made) if one.name not in {"budget", *fixed}}
     example = f"{kind}:linf" if kind in MINIMAL else f"{kind}:linf=8/255"
     unknown = [name for name in given if name not in NORMS and name not in allowed]
     if len(norms) != 1 or unknown:
         may = f", and may give {', '.join(allowed)}" if allowed else ""
-        raise ValueError(f"The attack {spec!r} must give `linf` or `l2`{may}; write `{example}`.")
+        wrong = f" It does not know {', '.join(map(repr, unknown))}." if unknown and norms else ""
+        raise ValueError(f"The attack {spec!r} must give `linf` or `l2`{may}; write `{example}`.{wrong}")
     norm = norms[0]
     if not given[norm] and kind not in MINIMAL:
         raise ValueError(f"The attack {spec!r} must say how large `{norm}` may be; write `{example}`.")
@@ -76,7 +81,7 @@ def parse_attack(spec: str) -> AbstractPerturbation:
             options[name] = value
             continue
         number = _number(value, spec)
-        if number != int(number):
+        if not isfinite(number) or number != int(number):
             raise ValueError(f"The attack {spec!r}: `{name}` must be a whole number; got {value}.")
         options[name] = int(number)
     return made(budget, **options)

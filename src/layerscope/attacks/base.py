@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final
+from zlib import crc32
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +14,8 @@ from torch import Tensor, nn
 from layerscope.attacks.budget import Budget, inside
 from layerscope.checks import check_labels
 from layerscope.network import Network
+from layerscope.store import tensors_digest
 from layerscope.types import Flags, Inputs, Labels, PerSample
-
-ROUNDING = 1e-5
-"""Of the budget and of the inputs' range: how far floating point may overstep before it is called a breach."""
 
 
 class Attacked(NamedTuple):
@@ -33,9 +32,11 @@ class Attacked(NamedTuple):
 class Draws:
     """All the randomness that a perturbation has: each sample's from its id and the seed alone, whatever its batch."""
 
-    def __init__(self, inputs: Inputs, ids: Sequence[int], seed: int, support: Tensor | None = None) -> None:
-        """`support` says which entries may change at all; the others draw 0."""
-        self._inputs, self._ids, self.seed, self._support = inputs, ids, seed, support
+    def __init__(
+        self, inputs: Inputs, ids: Sequence[int], seed: int, *, stream: str = "", support: Tensor | None = None
+    ) -> None:
+        """Of one purpose, the `stream`: draws of two have nothing to do with each other. Outside `support`, all are 0."""
+        self._inputs, self._ids, self.seed, self._stream, self._support = inputs, ids, seed, stream, support
 
     def uniform(self, turn: int = 0) -> Inputs:
         """(n, ...), in [-1, 1); another draw each turn."""
@@ -51,12 +52,13 @@ class Draws:
     def rows(self, rows: torch.Tensor) -> "Draws":
         """Those of some of the samples."""
         support = None if self._support is None else self._support[rows]
-        return Draws(self._inputs[rows], [self._ids[row] for row in rows.tolist()], self.seed, support)
+        ids = [self._ids[row] for row in rows.tolist()]
+        return Draws(self._inputs[rows], ids, self.seed, stream=self._stream, support=support)
 
     def _drawn(self, law: Callable[..., torch.Tensor], turn: int) -> Inputs:
-        drawn = []
+        drawn, purpose = [], crc32(self._stream.encode()) * 0xC2B2AE35
         for sample in self._ids:
-            state = (self.seed * 0x9E3779B1 + turn * 0x85EBCA6B + int(sample)) % 2**63
+            state = (self.seed * 0x9E3779B1 + turn * 0x85EBCA6B + int(sample) + purpose) % 2**63
             drawn.append(law(self._inputs.shape[1:], generator=torch.Generator().manual_seed(state)))
         return torch.stack(drawn).to(self._inputs)
 
@@ -67,6 +69,10 @@ class AbstractPerturbation(ABC):
 
     budget: Budget
     """The largest change, in input space."""
+    aimless: ClassVar[bool] = False
+    """Whether it is noise, which asks the network nothing."""
+    foreign: ClassVar[bool] = False
+    """Whether the search is another library's, so that nothing is taken on trust."""
 
     @abstractmethod
     def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Inputs:
@@ -109,8 +115,11 @@ class AbstractPerturbation(ABC):
                 f"`labels` must hold one class for each of `inputs`, at least one; got {len(inputs)} inputs and "
                 f"{len(labels)} labels."
             )
-        if not inputs.is_floating_point():
-            raise ValueError(f"`inputs` must be numbers that can change a little, such as float32; got {inputs.dtype}.")
+        if inputs.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"`inputs` must be numbers that can change a little, in float32 or float64; got {inputs.dtype}. A "
+                "network of another precision takes float32 inputs."
+            )
         low, high = network.bounds
         if not (inputs.min() >= low and inputs.max() <= high):
             raise ValueError(
@@ -124,8 +133,10 @@ class AbstractPerturbation(ABC):
                 f"({widest:g}), so that any input becomes any other; give a budget in input space, such as 8/255."
             )
         inputs, labels = inputs.to(network.device), labels.to(network.device)
-        draws = Draws(inputs, range(len(inputs)) if ids is None else ids, seed, network.support(inputs))
-        with _untouched(network):
+        support = network.support(inputs)
+        stream = "noise" if self.aimless else ""
+        draws = Draws(inputs, range(len(inputs)) if ids is None else ids, seed, stream=stream, support=support)
+        with _untouched(network, by_value=self.foreign):
             with torch.no_grad():
                 check_labels(labels, network.rows(torch.tensor([0]))(inputs[:1]).shape[1])
             found = self.run(network, inputs, labels, draws).detach()
@@ -142,14 +153,19 @@ class AbstractPerturbation(ABC):
     def _inside(self, found: Inputs, inputs: Inputs, network: Network) -> Inputs:
         """Projected into budget and bounds."""
         radius = inputs.new_full((len(inputs),), self.budget.size)
-        return inside(found, inputs, self.budget.geometry, radius, network.bounds)
+        found = inside(found, inputs, self.budget.geometry, radius, network.bounds)
+        support = network.support(inputs)
+        return found if support is None else torch.where(support, found, inputs)
 
 
 @contextmanager
-def _untouched(network: Network) -> Iterator[None]:
-    """No parameter needs a gradient inside; raises ValueError if the network comes out otherwise than it went in."""
+def _untouched(network: Network, *, by_value: bool) -> Iterator[None]:
+    """No parameter needs a gradient inside; raises ValueError if the network comes out otherwise than it went in.
+
+    `by_value` compares weights by what they hold, too, since what is done to `.data` leaves no trace.
+    """
     wanted = [(parameter, parameter.requires_grad) for parameter in network.module.parameters()]
-    before = _state(network.module)
+    before = _state(network.module, by_value=by_value)
     try:
         for parameter, _ in wanted:
             parameter.requires_grad_(False)
@@ -157,7 +173,7 @@ def _untouched(network: Network) -> Iterator[None]:
     finally:
         for parameter, needed in wanted:
             parameter.requires_grad_(needed)
-    after = _state(network.module)
+    after = _state(network.module, by_value=by_value)
     changed = [name for name in before | after if before.get(name) != after.get(name)]
     if changed:
         raise ValueError(
@@ -166,12 +182,13 @@ def _untouched(network: Network) -> Iterator[None]:
         )
 
 
-def _state(module: nn.Module) -> dict[str, tuple[object, ...]]:
+def _state(module: nn.Module, *, by_value: bool) -> dict[str, tuple[object, ...]]:
     """What an attack must not change, by name. A tensor's version counts what was done to it in place."""
     state: dict[str, tuple[object, ...]] = {}
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         gradient = tensor.grad
-        state[f"the weights of {name!r}"] = (id(tensor), 0 if tensor.is_inference() else tensor._version)  # noqa: SLF001 - documented by autograd's notes
+        digest = tensors_digest({name: tensor}) if by_value else ""
+        state[f"the weights of {name!r}"] = (id(tensor), 0 if tensor.is_inference() else tensor._version, digest)  # noqa: SLF001 - documented by autograd's notes
         state[f"the gradient of {name!r}"] = (id(gradient), 0 if gradient is None else gradient._version)  # noqa: SLF001
     for name, part in module.named_modules():
         hooks = (part._forward_hooks, part._forward_pre_hooks, part._backward_hooks)  # noqa: SLF001 - nothing public lists them

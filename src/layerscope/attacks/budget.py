@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 from typing import final
 
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from layerscope.types import Inputs, PerSample
 
+ROUNDING = 1e-5
+"""Of the budget, and of the inputs' range: how far floating point may overstep before it is called a breach."""
 TINY = 1e-20
 """Keeps a division by a gradient of 0 from being one by 0."""
 
@@ -135,6 +137,12 @@ class Budget:
         """The largest change that there is inside the bounds, of inputs with so many entries."""
         width = bounds[1] - bounds[0]
         return width if self.norm == "linf" else width * entries**0.5
+
+
+def slack(size: float, bounds: tuple[float, float]) -> float:
+    """How far floating point may overstep a budget inside these bounds."""
+    width = bounds[1] - bounds[0]
+    return ROUNDING * (size if isfinite(size) else 0.0) + 0.1 * ROUNDING * (width if isfinite(width) else 1.0)
 
 
 def wide(values: PerSample, like: Inputs) -> Float[Tensor, "n ..."]:

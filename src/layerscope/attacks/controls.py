@@ -1,7 +1,7 @@
 """Noise of the size of an attack: what any small change does, without the malice."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Float
@@ -12,8 +12,10 @@ from layerscope.attacks.budget import L2, wide
 from layerscope.network import Network
 from layerscope.types import Inputs, Labels, PerSample
 
-HALVINGS = 60
-"""Of the scale at which a clipped direction has the length wanted: enough for double precision."""
+HALVINGS, NEAR = 60, 1e-10
+"""Of the scale at which a clipped direction has the length wanted, and the relative gap at which that is enough."""
+ENTRIES = 2**20
+"""Of the inputs, that are worked on at once, in double precision."""
 
 
 @final
@@ -23,6 +25,8 @@ class Noise(AbstractPerturbation):
 
     Under `linf`, every entry goes up or down by the budget; under `l2`, the change has a random direction.
     """
+
+    aimless: ClassVar[bool] = True
 
     def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Inputs:  # noqa: ARG002 - family
         """One random sign per entry, or one random direction per sample."""
@@ -35,6 +39,8 @@ class Noise(AbstractPerturbation):
 @dataclass(frozen=True)
 class Uniform(AbstractPerturbation):
     """Uniform in the budget's ball, then clipped to the bounds."""
+
+    aimless: ClassVar[bool] = True
 
     def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Inputs:  # noqa: ARG002 - family
         """One draw per sample."""
@@ -63,14 +69,16 @@ def matched_noise(
     Returns:
         (n, ...), inside the bounds, with the attack's norm to floating-point precision.
     """
-    precise = inputs.double()
     sizes, lengths = (values.double().to(inputs.device) for values in (sizes, lengths))
-    change = (
-        _signs(precise, sizes, lengths, bounds, draws)
-        if norm == "linf"
-        else _direction(precise, lengths, bounds, draws)
-    )
-    return (precise + change).clamp(*bounds).to(inputs.dtype)
+    found = torch.empty_like(inputs)
+    for rows in torch.arange(len(inputs)).split(max(1, ENTRIES // inputs[0].numel())):
+        precise, some = inputs[rows].double(), draws.rows(rows)
+        if norm == "linf":
+            change = _signs(precise, sizes[rows], lengths[rows], bounds, some)
+        else:
+            change = _direction(precise, lengths[rows], bounds, some)
+        found[rows] = (precise + change).clamp(*bounds).to(inputs.dtype)
+    return found
 
 
 def _signs(
@@ -116,6 +124,8 @@ def _direction(
             break
         most = torch.where(short, 2 * most, most)
     for _ in range(HALVINGS):
+        if bool((most - least <= NEAR * most).all()):
+            break
         middle = (least + most) / 2
         short = L2().of(clipped(middle)) < lengths
         least, most = torch.where(short, middle, least), torch.where(short, most, middle)

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite
-from typing import final
+from typing import ClassVar, final
 
 import torch
 
-from layerscope.attacks.base import ROUNDING, AbstractPerturbation, Draws
+from layerscope.attacks.base import AbstractPerturbation, Draws
+from layerscope.attacks.budget import slack
 from layerscope.network import Network
 from layerscope.types import Inputs, Labels
 
@@ -23,13 +23,15 @@ class Foreign(AbstractPerturbation):
     success would be another's. Its randomness is its own; torch's generator is seeded for it and put back.
     """
 
+    foreign: ClassVar[bool] = True
+
     search: Search
     """The attack. `network` maps inputs in the bounds to logits; libraries that want a module take
     `network.as_module()`."""
 
     def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Inputs:
         """Call it, and see that it kept to the budget."""
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[network.device] if network.device.type == "cuda" else []):
             torch.manual_seed(draws.seed)
             with torch.enable_grad():
                 found = self.search(network, inputs.clone(), labels.clone())
@@ -38,14 +40,14 @@ class Foreign(AbstractPerturbation):
             raise ValueError(f"The attack must return inputs of shape {tuple(inputs.shape)}; it returned {shape}.")
         found = found.detach().to(inputs)
         low, high = network.bounds
-        slack = ROUNDING * (high - low if isfinite(high - low) else 1.0)
-        if found.min() < low - slack or found.max() > high + slack:
+        room = slack(self.budget.size, network.bounds)
+        if found.min() < low - room or found.max() > high + room:
             raise ValueError(
                 f"The attack must stay in the network's bounds [{low:g}, {high:g}]; it returned values from "
                 f"{found.min():g} to {found.max():g}. Tell it the bounds."
             )
         largest = float(self.budget.geometry.of(found - inputs).max())
-        if largest > self.budget.size * (1 + ROUNDING) + slack:
+        if largest > self.budget.size + room:
             raise ValueError(
                 f"The attack must stay in its budget, `{self.budget.norm}` {self.budget.size:g}; it changed an input "
                 f"by {largest:g}. Give it the same budget in input space, where pixels go from {low:g} to {high:g}: "

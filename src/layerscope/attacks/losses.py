@@ -73,7 +73,7 @@ def slope(network: Network, inputs: Inputs, aims: Tensor, loss: Callable[[Logits
     inputs = inputs.detach().requires_grad_(True)
     with torch.enable_grad():
         logits = network(inputs)
-        losses = loss(logits, aims)
+        losses = loss(logits.float() if logits.itemsize < 4 else logits, aims)
     gradient = None
     if losses.requires_grad:
         (gradient,) = torch.autograd.grad(losses.sum(), inputs, allow_unused=True)

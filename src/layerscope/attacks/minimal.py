@@ -11,9 +11,9 @@ from torch import Tensor
 from layerscope.attacks.base import AbstractPerturbation, Draws
 from layerscope.attacks.budget import TINY, inside, wide
 from layerscope.attacks.gradient import ascend, check_steps
-from layerscope.attacks.losses import AWAY, PAST, SECOND, Aim, slope
+from layerscope.attacks.losses import AWAY, PAST, SECOND, Aim, margin_loss, slope
 from layerscope.network import Network
-from layerscope.types import Flags, Inputs, Labels, PerSample
+from layerscope.types import Flags, Inputs, Labels, Logits, PerSample
 
 RIVALS = 10
 """Classes, the likeliest, among which the one with the nearest boundary is looked for."""
@@ -21,6 +21,8 @@ SHRINK, STRIDE = (0.05, 0.0001), (1.0, 0.01)
 """Of FMN, first and last: by how much the ball grows and shrinks, and the step, in radii of it."""
 DOUBLINGS = 30
 """Of the budget that the gradients at the original say is enough, before a sample is given up."""
+CLEAR = 16
+"""Roundings of the largest logit by which an answer must be wrong to count: in another batch, sums round otherwise."""
 ALONG = 12
 """Halvings of the way from what was found back to the original."""
 
@@ -64,10 +66,12 @@ class FMN(AbstractPerturbation):
         widest = min(self.budget.size, self.budget.widest(network.bounds, inputs[0].numel()))
         place, best = inputs.clone(), inputs.clone()
         sizes = inputs.new_full((len(inputs),), torch.inf)
+        # where two classes tie, the margin says that no step is needed: the least of steps tells them apart
+        least = 1e-6 * norm.of(inputs).clamp(TINY, widest)
         radius = torch.zeros_like(sizes)
         for step in range(self.steps + 1):
             here = slope(network, place, aims, aim.loss)
-            wrong = aim.reached(here.logits.argmax(1), aims)
+            wrong = _clearly_wrong(here.logits, aims if aims.ndim == 1 else aims[:, 0])
             change = norm.of(place - inputs)
             closer = wrong & (change < sizes)
             best[closer], sizes[closer] = place[closer], change[closer]
@@ -76,7 +80,9 @@ class FMN(AbstractPerturbation):
             shrink, stride = (_annealed(*ends, step / self.steps) for ends in (SHRINK, STRIDE))
             reach = change + here.losses.neg().clamp_min(0) / norm.dual(here.gradient).clamp_min(TINY)
             # always beyond the ball before, too: where the bounds cut steps off, `reach` alone would come to a stand
-            grown = torch.where(sizes.isfinite(), radius, torch.maximum(radius, reach)) * (1 + shrink)
+            grown = torch.where(sizes.isfinite(), radius, torch.maximum(torch.maximum(radius, reach), least)) * (
+                1 + shrink
+            )
             radius = torch.where(wrong, torch.minimum(radius, sizes) * (1 - shrink), grown).clamp_max(widest)
             moved = place + wide(stride * radius, place) * norm.steepest(here.gradient)
             place = inside(moved, inputs, norm, radius, network.bounds)
@@ -110,7 +116,8 @@ class Bisected(AbstractPerturbation):
         widest = min(self.budget.size, self.budget.widest(network.bounds, inputs[0].numel()))
         first = slope(network, inputs, labels, SECOND.loss)
         start = first.losses.neg().clamp_min(0) / norm.dual(first.gradient).clamp_min(TINY)
-        least, most = torch.zeros_like(start), start.clamp_max(widest)
+        least = torch.zeros_like(start)
+        most = torch.maximum(start, 1e-6 * norm.of(inputs).clamp_min(TINY)).clamp_max(widest)
         best, enough = inputs.clone(), first.losses > 0
         aims = torch.stack([labels, _rivals(network, inputs, labels, norm.dual)[1]], 1)
         most[enough] = 0
@@ -119,7 +126,7 @@ class Bisected(AbstractPerturbation):
             if bool((enough | (most >= widest)).all()):
                 break
             least = torch.where(enough, least, most)
-            most = torch.where(enough, most, 2 * most.clamp_min(TINY)).clamp_max(widest)
+            most = torch.where(enough, most, 2 * most).clamp_max(widest)
         for _ in range(self.halvings):
             middle = (least + torch.minimum(most, norm.of(best - inputs))) / 2
             fooled = ~enough
@@ -147,6 +154,8 @@ class Bisected(AbstractPerturbation):
             found, hit = ascend(
                 network.rows(left), inputs[left], own, start, norm, radius[left], self.steps, aim=aim, stop=True
             )
+            with torch.no_grad():
+                hit &= _clearly_wrong(network.rows(left)(found), aims[left, 0])
             best[left[hit]], fooled[left[hit]] = found[hit], True
 
 
@@ -171,18 +180,24 @@ def _rivals(
     return order[:, 0], order.gather(1, nearest[:, None])[:, 0]
 
 
+def _clearly_wrong(logits: Logits, labels: Labels) -> Flags:
+    """Whether answers are wrong by more than what rounding could turn around."""
+    rounding = min(torch.finfo(dtype).eps for dtype in (logits.dtype, torch.float32))  # half precision has real ties
+    return margin_loss(logits, labels) > CLEAR * rounding * logits.abs().amax(1)
+
+
 def _drawn_back(network: Network, inputs: Inputs, labels: Labels, found: Inputs) -> Inputs:
     """Along the line to the original as far as the network stays fooled; the original where it never was."""
     with torch.no_grad():
-        fooled = network(found).argmax(1) != labels
+        fooled = _clearly_wrong(network(found), labels)
         least, most = (torch.full((len(inputs),), share, device=inputs.device).to(inputs) for share in (0.0, 1.0))
         most[network(inputs).argmax(1) != labels] = 0
         for _ in range(ALONG):
             middle = (least + most) / 2
-            wrong = network(inputs + wide(middle, inputs) * (found - inputs)).argmax(1) != labels
+            wrong = _clearly_wrong(network(inputs + wide(middle, inputs) * (found - inputs)), labels)
             least, most = torch.where(wrong, least, middle), torch.where(wrong, middle, most)
         back = inputs + wide(most * fooled, inputs) * (found - inputs)
-        still = network(back).argmax(1) != labels
+        still = _clearly_wrong(network(back), labels)
     return torch.where(wide((still | ~fooled).to(inputs.dtype), inputs) > 0, back, found)
 
 

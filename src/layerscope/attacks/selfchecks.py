@@ -7,10 +7,9 @@ from typing import NamedTuple
 import torch
 from scipy.stats import binomtest
 
-from layerscope.attacks.base import ROUNDING, AbstractPerturbation, Attacked
-from layerscope.attacks.budget import Budget
+from layerscope.attacks.base import AbstractPerturbation, Attacked
+from layerscope.attacks.budget import Budget, slack
 from layerscope.attacks.controls import Noise
-from layerscope.attacks.foreign import Foreign
 from layerscope.attacks.losses import cross_entropy, slope
 from layerscope.network import Network
 from layerscope.types import Flags, Inputs, Labels
@@ -58,18 +57,20 @@ def check_attack(
     found = attack(network, inputs, labels, seed=seed)
     checks = [_inside(network, inputs, attack, found), _recomputed(network, labels, attack, found)]
     checks += _rounded(network, inputs, labels, attack, found)
-    if not isinstance(attack, Foreign):
+    if not attack.foreign:
         checks.insert(0, _without_budget(network, inputs, labels, attack, wrong, seed))
-    if isinstance(attack, Noise):
+    if attack.aimless:
         return checks
     checks += [_rose(network, clean, labels, attack, found), _slopes(network, inputs, labels)]
     if isfinite(attack.budget.size):
-        noise = Noise(attack.budget)(network, inputs, labels, seed=seed).success
-        checks.append(_no_less("noise does no better", "noise of this budget", found.success, noise))
-        if not isinstance(attack, Foreign):
-            checks.append(_without_bounds(network, inputs, labels, attack, seed))
+        noise = Noise(attack.budget)(network, inputs, labels, seed=seed).inputs
+        with torch.no_grad():
+            fooled = attack.succeeds(network(noise).argmax(1), labels)
+        checks.append(_no_less("noise does no better", "noise of this budget", found.success, fooled))
+        if not attack.foreign:
             steps = {field.name: getattr(attack, field.name) for field in fields(attack)}.get("steps")
-            if steps is not None:
+            if steps is not None:  # one step alone promises neither
+                checks.append(_with_huge_budget(network, inputs, labels, attack, seed))
                 longer = replace(attack, steps=2 * steps)  # type: ignore[call-arg] # those that have steps
                 more = longer(network, inputs, labels, seed=seed).success
                 checks.append(_no_less("more steps do not hurt", "the first steps alone", more, found.success))
@@ -98,7 +99,7 @@ def _without_budget(
 def _inside(network: Network, inputs: Inputs, attack: AbstractPerturbation, found: Attacked) -> Check:
     (low, high), change = network.bounds, found.inputs.double() - inputs.double()
     size = float(attack.budget.geometry.of(change).max())
-    limit = attack.budget.size * (1 + ROUNDING) + 1e-6
+    limit = attack.budget.size + slack(attack.budget.size, network.bounds)
     kept = size <= limit and float(found.inputs.min()) >= low and float(found.inputs.max()) <= high
     return Check(
         "inside budget and bounds", kept,
@@ -135,7 +136,7 @@ def _rounded(
     size = float(attack.budget.geometry.of(whole - inputs.double()).max())
     with torch.no_grad():
         stands = attack.succeeds(network(whole.to(inputs.dtype)).argmax(1), labels)
-    kept = size <= attack.budget.size * (1 + ROUNDING) + 1e-6
+    kept = size <= attack.budget.size + slack(attack.budget.size, network.bounds)
     lost = float(found.success.float().mean() - stands.float().mean())
     # the smallest change that is enough is no longer enough when it is made smaller: then it is only told
     return [
@@ -164,7 +165,10 @@ def _rose(
 
 
 def _slopes(network: Network, inputs: Inputs, labels: Labels) -> Check:
-    gradient = slope(network, inputs, labels, cross_entropy).gradient
+    try:
+        gradient = slope(network, inputs, labels, cross_entropy).gradient
+    except ValueError as error:
+        return Check("gradients are not 0", passed=False, told=str(error))
     flat = ~gradient.flatten(1).any(1)
     told = f"{int(flat.sum())} of {len(inputs)} samples have a gradient of 0"
     if flat.all():
@@ -174,7 +178,9 @@ def _slopes(network: Network, inputs: Inputs, labels: Labels) -> Check:
     return Check("gradients are not 0", not bool(flat.any()), told)
 
 
-def _without_bounds(network: Network, inputs: Inputs, labels: Labels, attack: AbstractPerturbation, seed: int) -> Check:
+def _with_huge_budget(
+    network: Network, inputs: Inputs, labels: Labels, attack: AbstractPerturbation, seed: int
+) -> Check:
     """With half the bounds as budget an attack that follows true gradients fools nearly every answer."""
     low, high = network.bounds
     largest = Budget(attack.budget.norm)
