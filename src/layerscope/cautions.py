@@ -102,6 +102,14 @@ def embedding_caution(network: Network, measured: Data) -> str:
     )
 
 
+def few_right_caution(right: int, fewest: int) -> str:
+    """Where too few answers are right to be changed."""
+    return (
+        f"Only {right} samples are answered right, too few to hold smallest perturbations against codes: vulnerability "
+        f"is not measured. It takes {fewest}."
+    )
+
+
 def attack_cautions(checks: Mapping[str, Sequence[Check]]) -> list[str]:
     """The checks that an attack did not pass."""
     return [

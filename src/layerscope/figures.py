@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from torch import Tensor
 
 from layerscope.drawing import INK, LISTED, STYLE, Array, cell, mixed, palette
@@ -161,6 +161,7 @@ def flow(run: Run, measure: str = "flip_rate", *, reduction: str = "mean", axes:
         elif measure == "amplification":
             axes.axhline(1, color=NULL, linewidth=0.8)
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axes.yaxis.set_minor_formatter(NullFormatter())
         else:
@@ -207,7 +208,7 @@ def robustness(run: Run, *, axes: Axes | None = None) -> Axes:
     """Accuracy over the budget: what the smallest perturbations leave of it, and what each attack left.
 
     The line is the share of all samples that are right and whose smallest perturbation found is larger than the budget;
-    a better search would lie lower. Dots are attacks at their budgets, with 95 % intervals.
+    a better search would lie lower. Dots are attacks at the largest change that they made, with 95 % intervals.
 
     Raises:
         ValueError: if the run has no smallest perturbations.
@@ -250,7 +251,7 @@ def maps(run: Run, *, reduction: str = "mean", sample: int | None = None, axes: 
     Args:
         run: the run. Without labels, the network's predictions are the classes.
         reduction: whose maps.
-        sample: id of a sample whose path is drawn: clean in black, under the run's first attack in red.
+        sample: id of a sample whose path is drawn: clean in black, under the run's last attack in red.
         axes: where to draw; one step per layer, maps 0.88 steps wide.
 
     Raises:
@@ -401,9 +402,9 @@ def _places(grid: Grid) -> tuple[Array, Array, float]:
 
 
 def _paths(run: Run) -> list[tuple[str, str, str, float]]:
-    """The conditions whose paths are drawn, with colour, line and width: the first attack, and clean on top of it."""
+    """The conditions whose paths are drawn, with colour, line and width: the last attack, and clean on top of it."""
     attacks = [name for name in run.codes if name != "clean" and not name.startswith("noise:")]
-    return [*((name, ATTACK, "-", 2.6) for name in attacks[:1]), ("clean", INK, "-", 1.2)]
+    return [*((name, ATTACK, "-", 2.6) for name in attacks[-1:]), ("clean", INK, "-", 1.2)]
 
 
 def _code(run: Run, condition: str, sample: int, column: str) -> int:

@@ -31,7 +31,14 @@ from layerscope.attacks import (
     matched_noise,
     parse_attack,
 )
-from layerscope.cautions import SAMPLES_PER_UNIT, attack_cautions, cautions_of, embedding_caution, shape_cautions
+from layerscope.cautions import (
+    SAMPLES_PER_UNIT,
+    attack_cautions,
+    cautions_of,
+    embedding_caution,
+    few_right_caution,
+    shape_cautions,
+)
 from layerscope.checks import check_inputs
 from layerscope.codes import Coded, encode, load_codes, save_codes
 from layerscope.data import Batch, Data
@@ -44,7 +51,7 @@ from layerscope.models import load_network
 from layerscope.network import Network
 from layerscope.recording import Recording, load_recording, record
 from layerscope.reductions import PerSampleReduction, parse_reduction
-from layerscope.results import table
+from layerscope.results import Result, table
 from layerscope.robustness import CHECKED, some_rows
 from layerscope.run import SCHEMA, Run, load_run, slug
 from layerscope.som import Grid
@@ -61,7 +68,7 @@ from layerscope.store import (
     save_tensors,
 )
 from layerscope.types import Samples
-from layerscope.vulnerability import FEWEST, smallest_perturbations, vulnerability
+from layerscope.vulnerability import FEWEST, median_size, smallest_perturbations, vulnerability
 
 STEP, PROBED = 1 / 255, 250
 """Of the inputs' range: small enough to stay near, large beside rounding; and the samples that tell a deviation."""
@@ -264,54 +271,34 @@ class Study:
 
     def _carry_out(self, network: Network, measured: Data, fitted: Data, settings: dict[str, Any], grid: Grid) -> Run:
         """The stages in order."""
-        folder = Path(self.folder)
-        cautions = shape_cautions(network, measured, settings["chosen"]["layers"], self.reductions)
-        if self.attack and not self._plain(measured):
+        folder, layers = Path(self.folder), settings["chosen"]["layers"]
+        cautions = shape_cautions(network, measured, layers, self.reductions)
+        if (self.attack or self.smallest) and not self._plain(measured):
             cautions.append(embedding_caution(network, measured))
-        layers = settings["chosen"]["layers"]
         trained = self._coded(folder, network, measured, fitted, layers, grid)
         if self._plain(measured):
             trained = self._stepped(folder, network, measured, layers, trained)
-        perturbed, checks = [], dict[str, list[Check]]()
-        for attack in self.attack or ():
-            checks[attack] = self._checked(network, measured, attack)
-            perturb = Attacking(parse_attack(attack), self.seed)
-            attacked = self._record(folder, network, measured, layers, attack, perturb)
-            match = Matching(perturb.perturbation.budget.norm, attacked.ids, attacked.sizes, self.seed)
-            noisy = self._record(folder, network, measured, layers, control_of(attack), match)
-            perturbed += [(one, self._codes(folder, one, trained.atlas)) for one in (noisy, attacked)]
+        perturbed = self._perturbed(network, measured, layers, trained.atlas)
         smallest = self._smallest(folder, network, measured)
-        nulls = []
-        for draw in range(self.untrained):
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                fresh = self._untrained(folder / "nulls" / f"untrained-{draw}", network, fitted, draw)
-            cautions += [str(one.message) for one in caught if str(one.message) not in cautions]
-            if not (folder / "results.parquet").is_file():
-                self._say(f"Null {draw + 1} of {self.untrained}: the same architecture with untrained weights")
-            here = folder / "nulls" / f"untrained-{draw}"
-            null = self._coded(here, fresh, measured, fitted, layers, grid)
-            nulls.append(self._stepped(here, fresh, measured, layers, null) if self._plain(measured) else null)
+        checks = {attack: self._checked(network, measured, attack) for attack in self.attack or ()}
+        if self.smallest is not None and smallest is not None:
+            checks[self.smallest] = self._checked(network, measured, self.smallest)
+        nulls, warned = self._nulls(network, measured, fitted, layers, grid)
         if not (folder / "results.parquet").is_file():
+            rows = self._profile(network, measured, fitted, grid, trained, nulls)
             kwargs: dict[str, Any] = {"draws": self.draws, "seed": self.seed, "show_progress": self.progress}
-            book = random_codebook(load_recording(folder / "recordings" / "fit"), trained.atlas, seed=self.seed)
-            nothing = Network(torch.nn.Sequential(torch.nn.Identity()).eval(), bounds=network.bounds, name="nothing")
-            rows = profile(
-                trained,
-                nulls,
-                codebook=Coded(trained.recording, book, encode(trained.recording, book)),
-                alone=self._coded(folder / "nulls" / "reduction", nothing, measured, fitted, ["0"], grid)
-                if self._plain(measured)
-                else None,
-                permutations=self.draws,
-                **kwargs,
-            )
             rows += flow(trained, perturbed, **kwargs) if perturbed else []
-            if smallest is not None and trained.labels is not None and self.smallest is not None:
-                rows += vulnerability(trained, smallest, condition=self.smallest, **kwargs)
+            if self.smallest is not None and smallest is not None:
+                if trained.labels is not None and len(smallest) >= FEWEST:
+                    rows += vulnerability(trained, smallest, condition=self.smallest, **kwargs)
+                else:
+                    rows.append(median_size(smallest, self.smallest, draws=self.draws, seed=self.seed))
             save_table(folder / "results.parquet", table(rows))
+        cautions += warned + attack_cautions(checks)
+        right = 0 if smallest is None else len(smallest)
+        if self.smallest is not None and trained.labels is not None and right < FEWEST:
+            cautions.append(few_right_caution(right, FEWEST))
         cautions += cautions_of(trained.recording, load_table(folder / "results.parquet"), network, measured, grid)
-        cautions += attack_cautions(checks)
         for caution in cautions:
             self._say(f"Warning: {caution}")
         told = {attack: [one._asdict() for one in made] for attack, made in checks.items()}
@@ -321,6 +308,57 @@ class Study:
             self._save_example(run, network, measured)
         run.report(show_progress=self.progress)
         return run
+
+    def _perturbed(
+        self, network: Network, measured: Data, layers: Sequence[str], atlas: Atlas
+    ) -> list[tuple[Recording, pd.DataFrame]]:
+        """Recordings and codes of each attack and, before it, of the noise that is matched to it."""
+        folder, found = Path(self.folder), []
+        for attack in self.attack or ():
+            perturb = Attacking(parse_attack(attack), self.seed)
+            attacked = self._record(folder, network, measured, layers, attack, perturb)
+            match = Matching(perturb.perturbation.budget.norm, attacked.ids, attacked.sizes, self.seed)
+            noisy = self._record(folder, network, measured, layers, control_of(attack), match)
+            found += [(one, self._codes(folder, one, atlas)) for one in (noisy, attacked)]
+        return found
+
+    def _nulls(
+        self, network: Network, measured: Data, fitted: Data, layers: Sequence[str], grid: Grid
+    ) -> tuple[list[Coded], list[str]]:
+        """The untrained draws, and what making them warned of."""
+        nulls: list[Coded] = []
+        cautions: list[str] = []
+        for draw in range(self.untrained):
+            here = Path(self.folder) / "nulls" / f"untrained-{draw}"
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                fresh = self._untrained(here, network, fitted, draw)
+            cautions += [str(one.message) for one in caught if str(one.message) not in cautions]
+            if not (Path(self.folder) / "results.parquet").is_file():
+                self._say(f"Null {draw + 1} of {self.untrained}: the same architecture with untrained weights")
+            null = self._coded(here, fresh, measured, fitted, layers, grid)
+            nulls.append(self._stepped(here, fresh, measured, layers, null) if self._plain(measured) else null)
+        return nulls, cautions
+
+    def _profile(
+        self, network: Network, measured: Data, fitted: Data, grid: Grid, trained: Coded, nulls: Sequence[Coded]
+    ) -> list[Result]:
+        """The profile beside its nulls."""
+        folder = Path(self.folder)
+        book = random_codebook(load_recording(folder / "recordings" / "fit"), trained.atlas, seed=self.seed)
+        nothing = Network(torch.nn.Sequential(torch.nn.Identity()).eval(), bounds=network.bounds, name="nothing")
+        return profile(
+            trained,
+            nulls,
+            codebook=Coded(trained.recording, book, encode(trained.recording, book)),
+            alone=self._coded(folder / "nulls" / "reduction", nothing, measured, fitted, ["0"], grid)
+            if self._plain(measured)
+            else None,
+            draws=self.draws,
+            permutations=self.draws,
+            seed=self.seed,
+            show_progress=self.progress,
+        )
 
     def _coded(
         self, folder: Path, network: Network, measured: Data, fitted: Data, layers: Sequence[str], grid: Grid
@@ -357,12 +395,10 @@ class Study:
                     network, measured, self.smallest, batch_size=self.batch_size, seed=self.seed,
                     show_progress=self.progress,
                 )  # fmt: skip
-            except AllWrongError as error:
-                self._say(f"No smallest perturbations: {error}")
+            except AllWrongError:
                 return None
             save_table(path, found)
-        found = load_table(path)
-        return found if len(found) >= FEWEST else None
+        return load_table(path)
 
     def _stepped(self, folder: Path, network: Network, measured: Data, layers: Sequence[str], coded: Coded) -> Coded:
         """The same, with the samples after a small step beside it."""

@@ -184,7 +184,9 @@ def _parting(results: pd.DataFrame, reduction: str, attack: str, control: str) -
         for name in (attack, control)
     ]
     detail = f"at the logits it flips {rates[0]:.0%} of codes, noise {rates[1]:.0%}"
-    return Claim(f"{attack} parts from noise at {layer}" if layer else f"{attack} never parts from noise", detail)
+    return Claim(
+        f"{attack} parts from noise at {layer}" if layer else f"{attack} is not shown to part from noise", detail
+    )
 
 
 def _vulnerability(results: pd.DataFrame, reduction: str, subject: str) -> Claim | None:
@@ -202,18 +204,19 @@ def _vulnerability(results: pd.DataFrame, reduction: str, subject: str) -> Claim
         return list(own.loc[(own["value"] * sign > 0) & own["layer"].isin(sure), "layer"])
 
     for_it, against = (layers("Spearman", one) for one in (sign, -sign))
-    beyond = layers("Spearman given the margin", sign)
+    beyond = [layer for layer in layers("Spearman given the margin", sign) if layer in for_it]
     strongest = plain.iloc[int((plain["value"] * sign).argmax())]
-    detail = f"in {len(for_it)} of {len(plain)} layers, in {len(beyond)} given the margin of the logits; strongest in "
-    detail += f"{strongest['layer']}, Spearman {strongest['value']:+.2f} ({strongest['low']:.2f} to "
+    detail = f"in {len(for_it)} of {len(plain)} layers, in {len(beyond)} of these given the margin of the logits; "
+    detail += f"strongest in {strongest['layer']}, Spearman {strongest['value']:+.2f} ({strongest['low']:.2f} to "
     detail += f"{strongest['high']:.2f})"
     if against:
         detail += f"; the other way in {len(against)}: {', '.join(against)}"
     if not for_it:
-        return Claim(f"{what} do not go with small perturbations", detail)
+        return Claim(f"{what} are not shown to go with small perturbations", detail)
     if not beyond:
-        return Claim(f"{what} go with small perturbations, no more than the answer's margin tells", detail)
-    return Claim(f"{what} go with small perturbations, beyond what the answer's margin tells", detail)
+        return Claim(f"{what} go with small perturbations, not shown beyond what the answer's margin tells", detail)
+    every = "in every layer" if len(beyond) == len(for_it) else "in some layers"
+    return Claim(f"{what} go with small perturbations, {every} beyond what the answer's margin tells", detail)
 
 
 def _difference(one: str, claims: dict[str, Claim], other: str, others: dict[str, Claim]) -> str:

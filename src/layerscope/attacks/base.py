@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from layerscope.attacks.budget import Budget, inside
+from layerscope.attacks.losses import cross_entropy
 from layerscope.checks import check_labels
 from layerscope.network import Network
 from layerscope.store import tensors_digest
-from layerscope.types import Flags, Inputs, Labels, PerSample
+from layerscope.types import Flags, Inputs, Labels, Logits, PerSample
 
 
 class Attacked(NamedTuple):
@@ -35,7 +36,7 @@ class Draws:
     def __init__(
         self, inputs: Inputs, ids: Sequence[int], seed: int, *, stream: str = "", support: Tensor | None = None
     ) -> None:
-        """Of one purpose, the `stream`: draws of two have nothing to do with each other. Outside `support`, all are 0."""
+        """Of one purpose, the `stream`: draws of two have nothing in common. Outside `support` all are 0."""
         self._inputs, self._ids, self.seed, self._stream, self._support = inputs, ids, seed, stream, support
 
     def uniform(self, turn: int = 0) -> Inputs:
@@ -85,6 +86,11 @@ class AbstractPerturbation(ABC):
             draws: all the randomness there is.
         """
 
+    @property
+    def climbs(self) -> Callable[[Logits, Labels], PerSample]:
+        """The loss whose slope it follows."""
+        return cross_entropy
+
     def succeeds(self, answers: Labels, labels: Labels) -> Flags:
         """Whether the network's answers are what the perturbation is after."""
         return answers != labels
@@ -95,7 +101,8 @@ class AbstractPerturbation(ABC):
     ) -> Attacked:
         """Perturb `inputs`; what comes back is inside the budget and inside `network.bounds`.
 
-        The network is left as it was: weights, buffers, gradients, hooks and training flags.
+        The network is left as it was: weights, buffers, gradients, hooks and training flags. A foreign attack that
+        changes them is refused.
 
         Args:
             network: the network.
@@ -110,6 +117,9 @@ class AbstractPerturbation(ABC):
                 than the bounds; if the network has no gradients where they are needed; if a foreign attack oversteps
                 the budget or the bounds, or changes the network.
         """
+        if not isinstance(labels, Tensor) or labels.ndim != 1 or labels.is_floating_point():
+            told = f"{labels.dtype} of shape {tuple(labels.shape)}" if isinstance(labels, Tensor) else repr(labels)
+            raise ValueError(f"`labels` must be a tensor of one whole number for each of `inputs`; got {told}.")
         if len(inputs) == 0 or len(inputs) != len(labels):
             raise ValueError(
                 f"`labels` must hold one class for each of `inputs`, at least one; got {len(inputs)} inputs and "
@@ -132,7 +142,7 @@ class AbstractPerturbation(ABC):
                 f"`{self.budget.norm}` {self.budget.size:g} is wider than the network's bounds [{low:g}, {high:g}] "
                 f"({widest:g}), so that any input becomes any other; give a budget in input space, such as 8/255."
             )
-        inputs, labels = inputs.to(network.device), labels.to(network.device)
+        inputs, labels = inputs.to(network.device), labels.to(network.device).long()
         support = network.support(inputs)
         stream = "noise" if self.aimless else ""
         draws = Draws(inputs, range(len(inputs)) if ids is None else ids, seed, stream=stream, support=support)
@@ -164,15 +174,17 @@ def _untouched(network: Network, *, by_value: bool) -> Iterator[None]:
 
     `by_value` compares weights by what they hold, too, since what is done to `.data` leaves no trace.
     """
-    wanted = [(parameter, parameter.requires_grad) for parameter in network.module.parameters()]
+    wanted = [(one, one.requires_grad, one.grad) for one in network.module.parameters()]
     before = _state(network.module, by_value=by_value)
     try:
-        for parameter, _ in wanted:
+        for parameter, *_ in wanted:
             parameter.requires_grad_(False)
+            parameter.grad = None
         yield
     finally:
-        for parameter, needed in wanted:
+        for parameter, needed, gradient in wanted:
             parameter.requires_grad_(needed)
+            parameter.grad = gradient
     after = _state(network.module, by_value=by_value)
     changed = [name for name in before | after if before.get(name) != after.get(name)]
     if changed:
@@ -186,10 +198,8 @@ def _state(module: nn.Module, *, by_value: bool) -> dict[str, tuple[object, ...]
     """What an attack must not change, by name. A tensor's version counts what was done to it in place."""
     state: dict[str, tuple[object, ...]] = {}
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        gradient = tensor.grad
         digest = tensors_digest({name: tensor}) if by_value else ""
         state[f"the weights of {name!r}"] = (id(tensor), 0 if tensor.is_inference() else tensor._version, digest)  # noqa: SLF001 - documented by autograd's notes
-        state[f"the gradient of {name!r}"] = (id(gradient), 0 if gradient is None else gradient._version)  # noqa: SLF001
     for name, part in module.named_modules():
         hooks = (part._forward_hooks, part._forward_pre_hooks, part._backward_hooks)  # noqa: SLF001 - nothing public lists them
         state[f"the training flag of {name or 'the module'!r}"] = (part.training,)

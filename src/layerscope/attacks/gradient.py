@@ -1,5 +1,6 @@
 """Attacks that follow the loss."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -10,7 +11,7 @@ from layerscope.attacks.base import AbstractPerturbation, Draws
 from layerscope.attacks.budget import AbstractNorm, inside, wide
 from layerscope.attacks.losses import AWAY, TOWARD, Aim, cross_entropy, dlr, slope
 from layerscope.network import Network
-from layerscope.types import Flags, Inputs, Labels, PerSample
+from layerscope.types import Flags, Inputs, Labels, Logits, PerSample
 
 STRIDE = 2.5
 """Total length of all steps over the budget: enough to reach its far side from any start, as Madry et al. choose it."""
@@ -158,6 +159,11 @@ class APGD(AbstractPerturbation):
         check_steps(self.steps, self.restarts)
         if self.loss not in LOSSES:
             raise ValueError(f"`loss` must be one of {', '.join(LOSSES)}; got {self.loss!r}.")
+
+    @property
+    def climbs(self) -> Callable[[Logits, Labels], PerSample]:
+        """The cross-entropy, or the ratio of logits."""
+        return LOSSES[self.loss]
 
     def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Inputs:
         """Ascend, from each start."""

@@ -47,6 +47,11 @@ class FMN(AbstractPerturbation):
     def __post_init__(self) -> None:
         check_steps(self.steps)
 
+    @property
+    def climbs(self) -> Callable[[Logits, Labels], PerSample]:
+        """The margin of the best other logit."""
+        return SECOND.loss
+
     def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Inputs:  # noqa: ARG002 - family
         """Search from both starts."""
         best, sizes = self._search(network, inputs, labels, SECOND)
@@ -109,6 +114,11 @@ class Bisected(AbstractPerturbation):
         check_steps(self.steps)
         if self.halvings < 1:
             raise ValueError(f"`halvings` must be at least 1; got {self.halvings}.")
+
+    @property
+    def climbs(self) -> Callable[[Logits, Labels], PerSample]:
+        """The margin of the best other logit."""
+        return SECOND.loss
 
     def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Inputs:
         """Double the budget until it is enough, then halve the gap."""
