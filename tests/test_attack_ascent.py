@@ -208,6 +208,35 @@ def test_apgd_looks_at_its_strides_where_the_paper_does():
     assert sorted(ascents._checkpoints(1)) == [1]
 
 
+@pytest.mark.parametrize(
+    ("climbed", "halved", "better", "halves"),
+    [
+        (8, False, True, False),
+        (8, False, False, True),  # nothing gained with the stride that it had before, too
+        (8, True, False, False),  # the stride is new: it gets its time
+        (7, False, True, True),  # fewer than three of four steps climbed
+        (7, True, False, True),
+        (7.5, False, True, False),  # three of four are enough
+    ],
+)
+def test_a_stride_is_halved_where_it_stalls(climbed, halved, better, halves):
+    rows = [torch.full((1, 2), float(value)) for value in range(5)]
+    place, before, best, slope, best_slope = rows
+    loss, best_loss, stride = (torch.tensor([value]) for value in (1.0, 2.0, 0.5))
+    state = ascents._Climb(
+        place, before, best, slope, best_slope, loss, best_loss, stride, torch.tensor([float(climbed)]),
+        torch.tensor([halved]), best_loss - float(better),
+    ).checked(10)  # fmt: skip
+    assert state.stride.item() == (0.25 if halves else 0.5)
+    assert state.halved.item() == halves
+    assert state.place.equal(best if halves else place)
+    assert state.gradient.equal(best_slope if halves else slope)
+    assert state.loss.equal(best_loss if halves else loss)
+    assert state.before.equal(before)
+    assert state.climbed.item() == 0
+    assert state.best_then.equal(best_loss)
+
+
 # the worst case of linear networks
 
 

@@ -17,6 +17,9 @@ ALL = {
     "a huge budget fools it", "more steps do not hurt", "transfer does no better",
 }  # fmt: skip
 
+FINITE = {"noise does no better", "a huge budget fools it", "more steps do not hurt"}
+"""Those of attacks that have a budget."""
+
 
 @pytest.fixture
 def victim():
@@ -55,23 +58,29 @@ def test_every_check_passes_on_an_honest_attack(victim, one):
 
 
 @pytest.mark.parametrize(
-    ("one", "without"),
+    ("one", "without", "more"),
     [
-        ("fgsm:linf=4/255", {"a huge budget fools it", "more steps do not hurt", "transfer does no better"}),
-        ("fmn:linf", {"noise does no better", "a huge budget fools it", "more steps do not hurt",
-                      "transfer does no better"}),
-        ("bisect:l2,steps=5", {"noise does no better", "a huge budget fools it", "more steps do not hurt",
-                               "transfer does no better"}),
-        ("noise:linf=16/255", {"the loss rose", "gradients are not 0", "noise does no better", "a huge budget fools it",
-                               "more steps do not hurt", "transfer does no better"}),
-        (foolbox_pgd("linf", 16 / 255, steps=10), {"a budget of 0 changes nothing", "a huge budget fools it",
-                                                   "more steps do not hurt", "transfer does no better"}),
+        ("fgsm:linf=4/255", {"a huge budget fools it", "more steps do not hurt"}, set()),
+        ("fmn:linf", FINITE, {"a change is found for nearly every answer"}),
+        ("bisect:l2,steps=5", FINITE, {"a change is found for nearly every answer"}),
+        ("noise:linf=16/255", FINITE | {"the loss rose", "gradients are not 0"}, set()),
+        ("uniform:l2=0.5", FINITE | {"the loss rose", "gradients are not 0"}, set()),
+        (
+            foolbox_pgd("linf", 16 / 255, steps=20, rel_stepsize=0.125),
+            {
+                "a budget of 0 changes nothing",
+                "gradients are not 0",
+                "a huge budget fools it",
+                "more steps do not hurt",
+            },
+            {"a short PGD does no better"},
+        ),
     ],
-    ids=["fgsm", "fmn", "bisect", "noise", "foreign"],
-)  # fmt: skip
-def test_checks_that_do_not_apply_are_left_out(victim, one, without):
+    ids=["fgsm", "fmn", "bisect", "noise", "uniform", "foreign"],
+)
+def test_checks_that_do_not_apply_are_left_out(victim, one, without, more):
     found = checked(victim, one)
-    assert found.keys() == ALL - without
+    assert found.keys() == (ALL - without - {"transfer does no better"}) | more
     assert all(check.passed for check in found.values()), found
 
 
@@ -155,9 +164,10 @@ def test_answers_too_sure_for_float32_are_found_out(victim):
     assert not found["gradients are not 0"].passed
     assert not found["transfer does no better"].passed
     assert "robustness it shows is not there" in found["transfer does no better"].told
-    assert "too sure for float32; try `apgd-dlr`" in found["gradients are not 0"].told
-    dlr = check_attack(*case, parse_attack("apgd-dlr:linf=16/255"), surrogate=victim[0])
-    assert next(check for check in dlr if check.name == "transfer does no better").passed
+    assert "too sure for float32" in found["gradients are not 0"].told
+    dlr = checked(case, "apgd-dlr:linf=16/255", surrogate=victim[0])
+    assert dlr["transfer does no better"].passed
+    assert dlr["gradients are not 0"].passed
 
 
 def test_noise_that_does_better_than_the_attack_is_found_out():
@@ -191,10 +201,6 @@ def test_an_attack_that_goes_the_wrong_way_is_found_out(victim):
         return (2 * inputs - raised).clamp(0, 1)
 
     assert {"the loss rose", "noise does no better"} <= failing(victim, Foreign(Budget("linf", 16 / 255), helping))
-
-
-def test_what_stops_at_the_boundary_may_not_stand_as_images_of_8_bits(victim):
-    assert failing(victim, "pgd:linf=16/255,stop=fooled") == {"stands as images of 8 bits"}
 
 
 def test_a_projection_that_does_nothing_is_found_out(victim, monkeypatch):
@@ -275,9 +281,34 @@ def test_success_that_rounding_takes_away_is_found_out():
     assert "0.0% succeed, 100.0% before rounding" in found["stands as images of 8 bits"].told
 
 
-def test_the_loss_of_a_pgd_that_never_moves_does_not_rise(victim):
-    found = failing(victim, "pgd:linf=0")
-    assert "the loss rose" in found
+def test_a_budget_of_0_has_no_loss_to_raise(victim):
+    assert "the loss rose" not in checked(victim, "pgd:linf=0")
+
+
+def test_the_loss_of_those_that_are_answered_wrong_does_not_count(victim):
+    network, inputs, labels = victim
+    found = checked((network, inputs[:2], labels[:2]), "pgd:linf=16/255")
+    assert "the loss rose" not in found
+
+
+def test_a_network_that_no_change_fools_is_found_out(victim):
+    class Stubborn(nn.Module):
+        def forward(self, x):
+            rise = x.flatten(1).mean(1)
+            return torch.stack([torch.full_like(rise, 5.0), rise, -rise, 0 * rise], 1)
+
+    inputs = victim[1]
+    case = Network(Stubborn().eval()), inputs, torch.zeros(60, dtype=torch.int64)
+    found = checked(case, "fmn:linf,steps=10")
+    assert not found["a change is found for nearly every answer"].passed
+    assert found["a change is found for nearly every answer"].told.startswith("for 0.0%: gradients lead nowhere")
+
+
+def test_a_foreign_attack_that_does_less_than_a_short_pgd_is_found_out(victim):
+    lazy = Foreign(Budget("linf", 16 / 255), foolbox_pgd("linf", 2 / 255, steps=10).search)
+    found = checked(victim, lazy)
+    assert not found["a short PGD does no better"].passed
+    assert "by ten steps of PGD" in found["a short PGD does no better"].told
 
 
 # where gradients end

@@ -150,10 +150,6 @@ def loaded(network):
     network.module.load_state_dict({name: tensor + 0 for name, tensor in network.module.state_dict().items()})
 
 
-def gradient(network):
-    network.module.head[1].weight.grad = torch.ones_like(network.module.head[1].weight)
-
-
 def hook(network):
     network.module.middle.register_forward_hook(lambda *_: None)
 
@@ -181,7 +177,6 @@ def layer(network):
         (replaced, r"it changed the weights of 'head.1.weight'\."),
         (statistics, r"it changed the weights of 'stem.1.running_mean'\."),
         (loaded, r"it changed the weights of .*, \.\.\.\. Give it a copy of the network to work on"),
-        (gradient, r"it changed the gradient of 'head.1.weight'"),
         (hook, r"it changed the hooks of 'middle'\."),
         (earlier_hook, r"it changed the hooks of 'the module'"),
         (later_hook, r"it changed the hooks of 'the module'"),
@@ -232,13 +227,22 @@ def test_foolbox_with_the_budget_of_another_space_is_refused(victim, norm):
         attack(network, 0.3 + 0.4 * inputs, labels, wrong)
 
 
-def test_art_sets_gradients_to_0_and_is_refused_where_there_are_any(victim):
+def test_gradients_of_the_network_s_training_are_put_aside_and_back(victim):
     network, inputs, labels = victim
-    theirs = art_pgd("linf", 0.1, eps_step=0.05, max_iter=2)
-    attack(network, inputs, labels, theirs)
-    network.module.head[1].bias.grad = torch.ones(5)
-    with pytest.raises(ValueError, match=r"it changed the gradient of 'head.1.bias'"):
-        attack(network, inputs, labels, theirs)
+    held = torch.ones(5)
+    network.module.head[1].bias.grad = held
+
+    def search(network, inputs, labels):
+        assert network.module.head[1].bias.grad is None
+        network.module.head[1].weight.grad = torch.ones(5, 6)
+        network.module.zero_grad(set_to_none=False)  # as ART does
+        return inputs
+
+    attack(network, inputs, labels, foreign(search))
+    attack(network, inputs, labels, art_pgd("linf", 0.1, eps_step=0.05, max_iter=2))
+    assert network.module.head[1].bias.grad is held
+    assert held.equal(torch.ones(5))
+    assert network.module.head[1].weight.grad is None
 
 
 @pytest.mark.parametrize("made", [foolbox_pgd("linf", 0.1, steps=5), art_pgd("linf", 0.1, eps_step=0.05, max_iter=5)])
