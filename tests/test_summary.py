@@ -216,7 +216,7 @@ def test_layers_are_told_in_order_of_depth_whatever_the_order_of_rows():
     ("attacked", "verdict"),
     [
         ((0.1, 0.5, 0.9, 1.0), "parts from noise at stem (at the logits it flips 100% of codes, noise 40%)"),
-        ((0.1, 0.2, 0.2, 0.42), "never parts from noise (at the logits it flips 42% of codes, noise 40%)"),
+        ((0.1, 0.2, 0.2, 0.42), "is not shown to part from noise (at the logits it flips 42% of codes, noise 40%)"),
     ],
 )
 def test_where_an_attack_parts_from_noise(attacked, verdict):
@@ -354,18 +354,18 @@ BEST = "strongest in stem, Spearman -0.40 (-0.45 to -0.35)"
     [
         (
             going((-0.9, -0.4, -0.3, -0.9), (0.001, 0.01, 0.2, 0.001)),
-            "go with small perturbations, no more than the answer's margin tells",
-            f"in 1 of 2 layers, in 0 given the margin of the logits; {BEST}",
+            "go with small perturbations, not shown beyond what the answer's margin tells",
+            f"in 1 of 2 layers, in 0 of these given the margin of the logits; {BEST}",
         ),
         (
             going((0, -0.4, -0.3, 0), (1, 0.01, 0.02, 1), given=(0, -0.2, 0.3, 0), given_p=(1, 0.03, 0.001, 1)),
-            "go with small perturbations, beyond what the answer's margin tells",
-            f"in 2 of 2 layers, in 1 given the margin of the logits; {BEST}",
+            "go with small perturbations, in some layers beyond what the answer's margin tells",
+            f"in 2 of 2 layers, in 1 of these given the margin of the logits; {BEST}",
         ),
         (
             going((-0.9, -0.4, 0.3, -0.9), (0.001, 0.05, 0.01, 0.001), given=(-0.9, 0.5, 0, 0), given_p=(0.01,) * 4),
-            "do not go with small perturbations",
-            f"in 0 of 2 layers, in 0 given the margin of the logits; {BEST}; the other way in 1: block",
+            "are not shown to go with small perturbations",
+            f"in 0 of 2 layers, in 0 of these given the margin of the logits; {BEST}; the other way in 1: block",
         ),
     ],
 )
@@ -375,8 +375,10 @@ def test_homogeneous_codes_go_with_small_perturbations_where_the_correlation_is_
 
 def test_narrow_gaps_go_with_small_perturbations_where_the_correlation_is_above_0():
     rows = going((0, 0.4, -0.3, 0), (1, 0.01, 0.01, 1), measure="vulnerability_gap")
-    detail = "in 1 of 2 layers, in 0 given the margin of the logits; strongest in stem, Spearman +0.40 (0.35 to 0.45)"
-    verdict = "narrow gaps to another class go with small perturbations, no more than the answer's margin tells"
+    detail = "in 1 of 2 layers, in 0 of these given the margin of the logits; strongest in stem, Spearman +0.40 (0.35 to 0.45)"
+    verdict = (
+        "narrow gaps to another class go with small perturbations, not shown beyond what the answer's margin tells"
+    )
     assert summary(table(rows)) == [f"Under mean: {verdict} ({detail}; the other way in 1: block)."]
 
 
@@ -384,6 +386,7 @@ def test_reductions_are_compared_in_what_goes_with_small_perturbations():
     one = going((0, -0.4, -0.3, 0), (1, 0.01, 0.02, 1))
     other = going((0, -0.4, -0.3, 0), (1, 0.2, 0.2, 1), reduction="sketch:8")
     assert summary(table(one + other))[-1] == (
-        "What depends on the reduction: under mean homogeneous codes go with small perturbations, no more than the "
-        "answer's margin tells, under sketch:8 homogeneous codes do not go with small perturbations."
+        "What depends on the reduction: under mean homogeneous codes go with small perturbations, not shown "
+        "beyond what the answer's margin tells, under sketch:8 homogeneous codes are not shown to go with small "
+        "perturbations."
     )
