@@ -251,7 +251,7 @@ def test_several_attacks_have_their_noise_each(tmp_path):
     flips = run.results[run.results["measure"] == "flip_rate"]
     assert set(flips["condition"]) == set(expected) - {"clean"}
     assert (flips.groupby("condition").size() == 8).all()
-    assert set(run.settings["checks"]) == set(attacks)
+    assert set(run.settings["checks"]) == {*attacks, "fmn:linf,steps=50"}
 
 
 def test_smallest_perturbations_are_kept_and_told_of(tmp_path):
@@ -293,7 +293,7 @@ def test_what_looks_for_the_smallest_follows_the_attack_unless_it_is_said(tmp_pa
     assert set(rows["condition"]) == ({smallest} if smallest else set())
 
 
-def test_where_every_answer_is_wrong_or_few_are_right_no_smallest_is_told(tmp_path):
+def test_where_every_answer_is_wrong_or_few_are_right_nothing_is_said_to_go_with_the_smallest(tmp_path):
     images, labels = tiny_data()
     wrong = (labels + 1) % 3
     run = study(tmp_path / "wrong", (images, wrong), untrained=0).run()
@@ -301,8 +301,13 @@ def test_where_every_answer_is_wrong_or_few_are_right_no_smallest_is_told(tmp_pa
     assert not SMALLEST & set(run.results["measure"])
     few = torch.where(torch.arange(120) < 9, labels, wrong)
     run = study(tmp_path / "few", (images, few), untrained=0).run()
-    assert len(pd.read_parquet(run.folder / "smallest.parquet")) < 10
-    assert not SMALLEST & set(run.results["measure"])
+    found = pd.read_parquet(run.folder / "smallest.parquet")
+    assert 0 < len(found) < 10
+    assert SMALLEST & set(run.results["measure"]) == {"smallest_perturbation"}
+    middle = run.results[run.results["measure"] == "smallest_perturbation"]
+    assert middle["n"].tolist() == [len(found)]
+    told = f"Only {len(found)} samples are answered right, too few to hold smallest perturbations against codes"
+    assert any(told in warning for warning in run.warnings)
 
 
 def test_without_labels_what_needs_none_is_measured_and_a_warning_says_what_is_not(tmp_path):
@@ -315,7 +320,9 @@ def test_without_labels_what_needs_none_is_measured_and_a_warning_says_what_is_n
 def test_one_class_alone_is_measured_with_a_warning(tmp_path):
     images, _ = tiny_data()
     run = study(tmp_path / "run", (images, torch.ones(120, dtype=torch.int64))).run()
-    assert not {"label_information", "shift_over_gap"} & set(run.results["measure"])
+    measures = set(run.results["measure"])
+    assert not {"label_information", "shift_over_gap"} & measures
+    assert SMALLEST & measures <= {"smallest_perturbation"}
     assert any("All samples have one label" in warning for warning in run.warnings)
 
 
@@ -431,7 +438,7 @@ def test_overwrite_deletes_the_other_run_and_nothing_else(tmp_path):
 
 def test_a_run_of_another_format_is_refused(tmp_path):
     (tmp_path / "study.json").write_text(json.dumps({"schema": 99}))
-    with pytest.raises(RunMismatchError, match="format: the run has version 99, this program writes version 1"):
+    with pytest.raises(RunMismatchError, match="format: the run has version 99, this program writes version 2"):
         study(tmp_path).run()
 
 
