@@ -22,7 +22,10 @@ COLOURS = {
     "residual": "#4477aa", "vgg": "#ee6677", "dense": "#228833", "transformer": "#ccbb44", "perceptron": "#66ccee",
     "EfficientNet-Lite0": "#aa3377", "MiniLM": "#555555",
 }  # fmt: skip
-APART = ("EfficientNet-Lite0", "MiniLM")
+GIVEN = {
+    "EfficientNet-Lite0": "EfficientNet-Lite0 has its ImageNet weights and a linear head for the same images.",
+    "MiniLM": "MiniLM has its own weights and a linear head that tells spam from ham.",
+}
 """Networks that the study did not train, or of other data."""
 PANELS = (
     ("participation_ratio", "participation ratio"),
@@ -62,6 +65,7 @@ def lines(results: pd.DataFrame) -> Iterator[str]:
     """The page, line by line."""
     names = list(results["network"].unique())
     count = len(names)
+    given = "".join(f"\n{told}" for name, told in GIVEN.items() if name in names)
     yield f"""# The telescope study
 
 {count} networks, the claims of Lee & Vijayan (arXiv:2205.10952), and what is left of each beside its nulls. Made by
@@ -70,12 +74,12 @@ def lines(results: pd.DataFrame) -> Iterator[str]:
 is in [telescope.md](telescope.md).
 
 Five architectures were trained on Fashion-MNIST by the study itself, with three seeds each and no tuning, two of them
-also adversarially (PGD at 8/255). EfficientNet-Lite0 has its ImageNet weights and a linear head for the same images;
-MiniLM has its own weights and a linear head that tells spam from ham. Each is measured on samples that neither the
-network nor its maps were fitted on, beside five untrained draws of its architecture, whose batch normalisation has the
-statistics of the images. p is that of one more untrained draw (Student's t, two-sided), corrected for the number of
-networks by Holm's method for each claim and reduction. Networks of one architecture are held against the same five
-draws, so that their p-values go together; and what holds for these small networks and images is shown for no others.
+also adversarially (PGD at 8/255).{given}
+Each is measured on samples that neither the network nor its maps were fitted on, beside five untrained draws of its
+architecture, whose batch normalisation has the statistics of the images. p is that of one more untrained draw
+(Student's t, two-sided), corrected for the number of networks by Holm's method for each claim and reduction. Networks of one
+architecture are held against the same five draws, so that their p-values go together; and what holds for these small
+networks and images is shown for no others.
 
 ## The networks
 
@@ -351,7 +355,7 @@ def _across(results: pd.DataFrame, names: list[str]) -> Iterator[str]:
         yield f"{name} takes perturbations {ratio:.1f} times as large as {twin}."
     for reduction in REDUCTIONS:
         for measure, told in (("compression", "compression"), ("class_entropy_given_code", "highest H(label | code)")):
-            shown = [name for name in medians if name not in APART]
+            shown = [name for name in medians if name not in GIVEN]
             sizes = torch.tensor([medians[name]["value"] for name in shown])
             values = torch.tensor([_summed(results, name, measure, reduction) for name in shown])
             rho = float(rank_correlation(sizes, values, torch.ones(1, len(shown)))[0])
