@@ -375,7 +375,8 @@ def test_homogeneous_codes_go_with_small_perturbations_where_the_correlation_is_
 
 def test_narrow_gaps_go_with_small_perturbations_where_the_correlation_is_above_0():
     rows = going((0, 0.4, -0.3, 0), (1, 0.01, 0.01, 1), measure="vulnerability_gap")
-    detail = "in 1 of 2 layers, in 0 of these given the margin of the logits; strongest in stem, Spearman +0.40 (0.35 to 0.45)"
+    detail = "in 1 of 2 layers, in 0 of these given the margin of the logits; "
+    detail += "strongest in stem, Spearman +0.40 (0.35 to 0.45)"
     verdict = (
         "narrow gaps to another class go with small perturbations, not shown beyond what the answer's margin tells"
     )

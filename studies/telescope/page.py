@@ -77,9 +77,9 @@ Five architectures were trained on Fashion-MNIST by the study itself, with three
 also adversarially (PGD at 8/255).{given}
 Each is measured on samples that neither the network nor its maps were fitted on, beside five untrained draws of its
 architecture, whose batch normalisation has the statistics of the images. p is that of one more untrained draw
-(Student's t, two-sided), corrected for the number of networks by Holm's method for each claim and reduction. Networks of one
-architecture are held against the same five draws, so that their p-values go together; and what holds for these small
-networks and images is shown for no others.
+(Student's t, two-sided), corrected for the number of networks by Holm's method for each claim and reduction. Networks
+of one architecture are held against the same five draws, so that their p-values go together; and what holds for these
+small networks and images is shown for no others.
 
 ## The networks
 
