@@ -35,7 +35,7 @@ class Embedded(Network):
         return super()._prepared(self.samples(samples) if isinstance(samples, Tensor) else samples)
 
 
-def attackable(network: Network, samples: Samples) -> tuple[Network, Inputs]:
+def attackable(network: Network, samples: Samples) -> tuple[Network, Tensor]:
     """The network and a batch as an attack wants them: one tensor of numbers that may change a little.
 
     Tensors of numbers stay as they are. Texts and tokens become the word embeddings of their tokens, without bounds,

@@ -203,7 +203,8 @@ class Study:
 
     def _settle_attacks(self) -> None:
         """Specs without spaces, read once so that what can't be read is refused now; `auto` put into words."""
-        given = () if self.attack is None else (self.attack,) if isinstance(self.attack, str) else tuple(self.attack)
+        several = isinstance(self.attack, (list, tuple))
+        given = () if self.attack is None else tuple(self.attack) if several else (self.attack,)
         if not all(isinstance(spec, str) for spec in given) or len(set(given)) < len(given):
             raise ValueError(
                 f"`attack` must be one spec, such as 'pgd:linf=8/255', or several different ones, or None; got "
