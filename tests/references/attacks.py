@@ -9,13 +9,13 @@ import torch
 
 
 def project(place, centre, size, norm, low, high):
-    """Into the ball, then into the bounds."""
-    change = place - centre
+    """Into the bounds, then along the line to the centre into the ball."""
+    change = place.clamp(low, high) - centre
     if norm == "linf":
         change = change.clamp(-size, size)
     elif change.norm() > size:
         change = change * size / change.norm()
-    return (centre + change).clamp(low, high)
+    return centre + change
 
 
 def steepest(slope, norm):

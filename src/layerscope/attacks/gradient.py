@@ -115,7 +115,7 @@ def ascend(
         Where it ends, or the last place on the way that fooled the network where the end does not; whether it fools.
     """
     stride = STRIDE * radius / steps
-    ends = inside(start, inputs, norm, radius, network.bounds)
+    ends = settled(start, inputs, norm, radius, network.bounds)
     fooled = torch.zeros(len(inputs), dtype=torch.bool, device=inputs.device)
     kept, going = ends.clone(), torch.arange(len(inputs), device=inputs.device)
     place, centre, own, asked = ends, inputs, aims, network
@@ -131,7 +131,7 @@ def ascend(
             place, centre, own, gradient = place[~now], inputs[going], aims[going], gradient[~now]
             asked = asked.rows(~now)
         moved = place + wide(stride[going], place) * norm.steepest(gradient)
-        place = inside(moved, centre, norm, radius[going], network.bounds)
+        place = settled(moved, centre, norm, radius[going], network.bounds)
     with torch.no_grad():
         now = aim.reached(asked(place).argmax(1), own)
     better = now | ~fooled[going]
@@ -187,7 +187,7 @@ class APGD(AbstractPerturbation):
         going = torch.arange(n, device=inputs.device)
         # the start lies on the ball's surface, as in the authors' own code
         place = inputs + self.budget.size * norm.surface(draws.uniform(restart), draws.normal(restart))
-        place = inside(place, inputs, norm, radius, network.bounds)
+        place = settled(place, inputs, norm, radius, network.bounds)
         kept, fooled = place.clone(), torch.zeros(n, dtype=torch.bool, device=inputs.device)
         here = slope(network, place, labels, loss)
         stride = 2 * radius
@@ -209,10 +209,10 @@ class APGD(AbstractPerturbation):
                 last = step
             centre, ball = inputs[going], radius[going]
             stepped = state.place + wide(state.stride, state.place) * norm.steepest(state.gradient)
-            stepped = inside(stepped, centre, norm, ball, network.bounds)
+            stepped = settled(stepped, centre, norm, ball, network.bounds)
             if step:
                 momentum = MOMENTUM * (stepped - state.place) + (1 - MOMENTUM) * (state.place - state.before)
-                stepped = inside(state.place + momentum, centre, norm, ball, network.bounds)
+                stepped = settled(state.place + momentum, centre, norm, ball, network.bounds)
             here = slope(network, stepped, labels[going], loss)
             answers = here.logits.argmax(1)
             state = state.moved(stepped, here.gradient, here.losses)
@@ -281,6 +281,17 @@ def _checkpoints(steps: int) -> set[int]:
         found.add(-(-share * steps // 100))  # rounded up
         gap = max(gap - 3, 6)
     return found
+
+
+def settled(
+    moved: Inputs, inputs: Inputs, norm: AbstractNorm, radius: PerSample, bounds: tuple[float, float]
+) -> Inputs:
+    """Clipped to the bounds first, then drawn into the ball.
+
+    Under `l2` the other order would spend the radius on entries that the bounds cut off: of images that are largely
+    black or white, most of it.
+    """
+    return inside(moved.clamp(*bounds), inputs, norm, radius, bounds)
 
 
 def check_steps(steps: int, restarts: int = 1) -> None:
