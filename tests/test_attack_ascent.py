@@ -283,6 +283,20 @@ def test_the_worst_case_of_a_linear_network_is_reached_within_the_bounds():
         torch.testing.assert_close(attack(network, inputs, labels, spec).inputs, worst, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_no_length_is_spent_on_what_the_bounds_cut_off(norm):
+    """Half of what black and white images are moved by leads out of them; the rest gets the whole radius."""
+    inputs = images(40).round()
+    moved = inputs + torch.randn(inputs.shape, generator=torch.Generator().manual_seed(0))
+    radius = torch.linspace(0.01, 0.5, 40)
+    found = ascents.settled(moved, inputs, NORMS[norm], radius, BOUNDS)
+    assert found.min() >= 0
+    assert found.max() <= 1
+    torch.testing.assert_close(NORMS[norm].of(found - inputs), radius)
+    near = inputs + 0.5 * (found - inputs)
+    assert ascents.settled(near, inputs, NORMS[norm], radius, BOUNDS).allclose(near)
+
+
 # beside other libraries
 
 COUNT = 200

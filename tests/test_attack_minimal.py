@@ -52,8 +52,10 @@ def test_nothing_depends_on_the_scale_of_the_inputs(spec, scale):
     torch.testing.assert_close(attack(scaled, inputs * scale, labels, spec).sizes / scale, expected, rtol=2e-3, atol=0)
 
 
-@pytest.mark.parametrize("spec", ["fmn:linf", "bisect:linf"])
-def test_the_bounds_cut_steps_off_and_the_boundary_is_still_found(spec):
+@pytest.mark.parametrize(
+    ("spec", "close"), [("fmn:linf", 0.02), ("fmn:l2", 0.02), ("bisect:linf", 0.02), ("bisect:l2", 0.1)]
+)
+def test_the_bounds_cut_steps_off_and_the_boundary_is_still_found(spec, close):
     """Pixels at 1 can't rise, so that more is asked of the others."""
     network = linear_network(2)
     inputs = images(80)
@@ -63,17 +65,18 @@ def test_the_bounds_cut_steps_off_and_the_boundary_is_still_found(spec):
     weight, margin = network.module[1].weight.detach(), network(inputs).detach()
     away = (weight[1 - labels] - weight[labels]).view_as(inputs)
     margin = (margin.gather(1, labels[:, None]) - margin.gather(1, 1 - labels[:, None]))[:, 0]
-    least, most = torch.zeros(80), torch.ones(80)
-    for _ in range(40):
+    least, most = torch.zeros(80), torch.full((80,), 1e3)
+    for _ in range(60):  # the best change is along the slope, as far as the bounds let each entry go
         middle = (least + most) / 2
-        moved = (inputs + middle.view(-1, 1, 1, 1) * away.sign()).clamp(0, 1)
-        enough = ((moved - inputs) * away).flatten(1).sum(1) >= margin
+        change = (inputs + middle.view(-1, 1, 1, 1) * (away.sign() if "linf" in spec else away)).clamp(0, 1) - inputs
+        enough = (change * away).flatten(1).sum(1) >= margin
         least, most = torch.where(enough, least, middle), torch.where(enough, middle, most)
-    possible = most < 1
+    expected = (change.abs().flatten(1).amax(1)) if "linf" in spec else change.flatten(1).norm(dim=1)
+    possible = most < 999
     found = attack(network, inputs, labels, spec)
     assert possible.sum() > 40
     assert found.success.equal(possible)
-    torch.testing.assert_close(found.sizes[possible], most[possible], rtol=2e-2, atol=1e-6)
+    torch.testing.assert_close(found.sizes[possible], expected[possible], rtol=close, atol=1e-5)
 
 
 @pytest.mark.parametrize("spec", ["fmn:linf", "fmn:l2", "bisect:linf", "bisect:l2"])
@@ -156,8 +159,10 @@ def test_the_median_is_no_larger_than_that_of_foolbox(name, norm):
     theirs = foolbox_fmn(norm, steps=100)(network, inputs, labels)
     sizes, others = (one.sizes.where(one.success, torch.inf) for one in (found, theirs))
     assert found.success.all()
-    assert sizes.median() <= 1.03 * others.median()
-    assert sizes.quantile(0.9) <= 1.03 * others.quantile(0.9)
+    # foolbox spends length on entries that the bounds cut off
+    share = 0.93 if (name, norm) == ("robust", "l2") else 1.03
+    assert sizes.median() <= share * others.median()
+    assert sizes.quantile(0.9) <= share * others.quantile(0.9)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
