@@ -203,14 +203,14 @@ class Study:
 
     def _settle_attacks(self) -> None:
         """Specs without spaces, read once so that what can't be read is refused now; `auto` put into words."""
-        several = isinstance(self.attack, (list, tuple))
-        given = () if self.attack is None else tuple(self.attack) if several else (self.attack,)
-        if not all(isinstance(spec, str) for spec in given) or len(set(given)) < len(given):
+        asked: Any = () if self.attack is None else self.attack
+        asked = tuple(asked) if isinstance(asked, (list, tuple)) else (asked,)
+        given = tuple("".join(spec.split()) for spec in asked if isinstance(spec, str))
+        if len(given) < len(asked) or len(set(given)) < len(given):
             raise ValueError(
                 f"`attack` must be one spec, such as 'pgd:linf=8/255', or several different ones, or None; got "
                 f"{self.attack!r}."
             )
-        given = tuple("".join(spec.split()) for spec in given)
         for spec in given:
             parse_attack(spec)
             if is_control(spec) or spec.partition(":")[0] in MINIMAL:

@@ -293,6 +293,11 @@ H(label | code), and against its gap to another class. If compression made vulne
 below 0 and the second above. *Layers*: stem and blocks where it does, p < 0.05 by permutation, corrected for the layers
 of the network (Holm); *given the margin*: where it still does, given the margin of the answer's logit over the next.
 
+Homogeneity is one number for all samples of a code, and samples that share a code are alike in other ways, too. The
+p-values and intervals here treat them as independent: where 10 and 30 % of what homogeneity leaves is shared within
+codes, p falls below 0.05 in 10.4 and 19.8 % of simulated sets without a relation, and intervals hold the truth in 88.0
+and 80.4 %. In the demo 16 to 61 % is shared. Read the counts of homogeneous codes as upper bounds.
+
 | network | of | under | layers | given the margin | strongest: layer, Spearman |
 |---|---|---|---|---|---|"""
     counts: dict[tuple[str, str], list[tuple[int, int]]] = {}
