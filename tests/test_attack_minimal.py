@@ -130,6 +130,22 @@ def test_what_fools_the_network_does_so_in_other_batches(spec):
         assert all((answers(network, some) != labels).all() for some, labels in parts)
 
 
+@pytest.mark.parametrize("spec", ["fmn:linf", "bisect:l2"])
+def test_two_classes_that_tie_are_told_apart_by_the_least_of_changes(spec):
+    """The first of two equal logits is the answer: of label 1 it is wrong already, of label 0 nearly."""
+
+    class Tie(nn.Module):
+        def forward(self, x):
+            rise = x.flatten(1)[:, 0] - 0.5
+            return torch.stack([-rise, rise], 1)
+
+    inputs = torch.full((2, 3), 0.5)
+    found = attack(Network(Tie().eval()), inputs, torch.tensor([1, 0]), spec)
+    assert found.success.all()
+    assert found.sizes[0] < 1e-6
+    assert 0 < found.sizes[1] < 1e-4
+
+
 def test_both_starts_of_fmn_are_taken():
     """Class 1 comes second and is far; class 2 comes third and is near: its slope is steep."""
 
