@@ -5,8 +5,8 @@ import torch
 from peers import answers, art_pgd, foolbox_pgd, images, linear_network, small_module
 from torch import nn
 
-from layerscope import Network
-from layerscope.attacks import Attacked, Budget, Foreign, attack
+from layerscope import Network, robustness
+from layerscope.attacks import Attacked, Budget, Foreign, Noise, attack
 
 
 def twice(x):
@@ -39,6 +39,22 @@ def test_any_callable_is_an_attack(victim):
     assert seen[0][1].equal(inputs)
     assert seen[0][2].equal(labels)
     assert found.inputs.equal((inputs + 0.1).clamp(0, 1))
+
+
+def test_robustness_holds_them_against_ours_by_the_names_that_they_are_given(victim):
+    network, inputs, labels = victim
+    theirs = foreign(lambda network, inputs, labels: (inputs + 0.1).clamp(0, 1))
+    found = robustness(
+        network, (inputs, labels), {"up": theirs, "noise": Noise(Budget("linf", 0.1))}, show_progress=False
+    )
+    answers_ = network((inputs + 0.1).clamp(0, 1)).argmax(1)
+    assert found.samples["answer:up"].tolist() == answers_.tolist()
+    rows = {row.condition: row.value for row in found.results}
+    assert rows == {
+        "clean": 1.0, "up": pytest.approx(float((answers_ == labels).double().mean())),
+        "noise": pytest.approx(1 - found.samples["success:noise"].mean()),
+    }  # fmt: skip
+    assert list(found.checks) == ["up", "noise"]
 
 
 def test_what_it_says_of_its_success_does_not_count(victim):

@@ -30,8 +30,9 @@ from layerscope.stats import (
     prediction_interval,
     quantile_bounds,
     rank_correlation,
-    rank_permutation_p,
+    rank_sign_p,
     resample,
+    resample_clusters,
     share_interval,
     weighted_mean,
     weighted_median,
@@ -339,50 +340,62 @@ def test_where_something_does_not_vary_there_is_no_rank_correlation_and_no_p(n, 
     else:
         options = {"given": second.exp()}
     assert rank_correlation(first, second, resample(n, 20, seed=0), **options).isnan().all()
-    assert isnan(rank_permutation_p(first, second, permutations=20, seed=0, **options))
+    codes = torch.arange(n) % 11
+    assert isnan(rank_sign_p(first, second, codes, draws=20, seed=0, **options))
     if which == "third tells all":
-        assert isnan(rank_permutation_p(second, first, permutations=20, seed=0, **options))
+        assert isnan(rank_sign_p(second, first, codes, draws=20, seed=0, **options))
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("how", ["plain", "given", "groups"])
-def test_a_permutation_p_is_the_share_of_all_pairings_that_go_together_as_strongly(how, seed):
-    drawn = gaussian(7, 3, seed=seed)
+def test_a_p_of_signs_is_the_share_of_all_of_them_that_go_as_far(how, seed):
+    drawn = gaussian(20, 3, seed=seed)
     first, second, third = drawn[:, 0] + drawn[:, 1] * (seed % 2), drawn[:, 1].mul(2).round(), drawn[:, 2]
-    groups = torch.tensor([1, 0, 1, 0, 0, 1, 0])
+    clusters, groups = 3 * whole_numbers(7, 20, seed=seed), whole_numbers(2, 20, seed=seed + 1)
     options = {"plain": {}, "given": {"given": third}, "groups": {"groups": groups}}[how]
     count = 20_000
-    expected = exact_p(first.tolist(), second.tolist(), **{name: value.tolist() for name, value in options.items()})
-    found = rank_permutation_p(first, second, permutations=count, seed=seed, **options)
+    lists = {name: value.tolist() for name, value in options.items()}
+    expected = exact_p(first.tolist(), second.tolist(), clusters.tolist(), **lists)
+    found = rank_sign_p(first, second, clusters, draws=count, seed=seed, **options)
     assert found == pytest.approx(expected, abs=4 * (expected * (1 - expected) / count) ** 0.5 + 1 / count)
 
 
-def test_a_permutation_p_is_the_same_for_the_opposite_relation_and_never_0():
-    first, second = gaussian(2, 30)
-    one, other = (rank_permutation_p(first, sign * second, permutations=99, seed=0) for sign in (1, -1))
-    assert one == other
-    assert rank_permutation_p(first, first, permutations=99, seed=0) == 1 / 100
-    assert rank_permutation_p(first, second, permutations=99, seed=1) != one
+def test_a_p_of_signs_is_the_same_for_the_opposite_relation_and_never_0():
+    (first, second), codes = gaussian(2, 60), torch.arange(60) % 20
+    one, other = (rank_sign_p(first, sign * second, codes, draws=99, seed=0) for sign in (1, -1))
+    assert one == pytest.approx(other)
+    assert rank_sign_p(first, first, codes, draws=99, seed=0) == 1 / 100
+    assert rank_sign_p(first, second, codes, draws=99, seed=1) != one
+    # three clusters, a third of the samples each: turning all of them leaves the sum as large, a quarter of the signs
+    assert rank_sign_p(first, first, codes % 3, draws=9999, seed=0) == pytest.approx(1 / 4, abs=0.02)
+
+
+def test_clusters_are_drawn_whole_and_as_many_as_there_are():
+    clusters = torch.tensor([7, 2, 7, 7, 30, 2])
+    found = resample_clusters(clusters, 500, seed=3)
+    assert torch.equal(found[:, [0, 1, 4]], resample(3, 500, seed=3)[:, [1, 0, 2]])
+    assert torch.equal(found[:, [0, 0, 1]], found[:, [2, 3, 5]])
 
 
 def unrelated(how, seed):
-    """Two that have nothing to do with one another, but both with a third, or with their group."""
-    drawn, groups = gaussian(40, 3, seed=seed), torch.arange(40) % 4
-    third = drawn[:, 2]
+    """Two that have nothing to do with one another, but both with their code, and with a third or with their group."""
+    drawn, codes, groups = gaussian(300, 3, seed=seed), whole_numbers(40, 300, seed=seed), torch.arange(300) % 4
+    shared = gaussian(40, 2, seed=seed + 5000)[codes]
+    first, second, third = 0.8 * drawn[:, 0] + 0.6 * shared[:, 0], shared[:, 1], drawn[:, 2]
     if how == "plain":
-        return (drawn[:, 0], drawn[:, 1]), {}
+        return (first, second, codes), {}
     if how == "given":
-        return (drawn[:, 0] + third, drawn[:, 1] - third), {"given": third}
-    return (drawn[:, 0] + groups, drawn[:, 1] - 2 * groups), {"groups": groups}
+        return (first + third, second - third, codes), {"given": third}
+    return (first + groups, second - 2 * groups, codes), {"groups": groups}
 
 
 @pytest.mark.parametrize("how", ["plain", "given", "groups"])
-def test_a_permutation_p_is_uniform_where_there_is_no_relation(how):
+def test_a_p_of_signs_is_uniform_where_samples_of_a_code_are_alike_and_nothing_else(how):
     found = []
     for seed in range(600):
-        pair, options = unrelated(how, seed)
-        found.append(rank_permutation_p(*pair, permutations=99, seed=seed, **options))
-    assert 0.03 <= np.mean(np.array(found) <= 0.05) <= 0.07
+        three, options = unrelated(how, seed)
+        found.append(rank_sign_p(*three, draws=99, seed=seed, **options))
+    assert 0.03 <= np.mean(np.array(found) <= 0.05) <= 0.08
     smeared = np.array(found) - np.random.default_rng(0).random(600) / 100
     assert scipy_stats.kstest(smeared, "uniform").pvalue > 0.01
 

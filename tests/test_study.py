@@ -394,7 +394,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, optio
             "`attack` 'fmn:l2' must have a budget and an aim.*asked for by `small",
         ),
         ({"smallest": "pgd:linf=8/255"}, "`smallest` must be one of fmn, bisect, as 'fmn:linf'; got 'pgd:linf=8/255'"),
-        ({"smallest": "magic"}, "The attack 'magic' is not known"),
+        ({"smallest": "fmn:l1"}, "The attack 'fmn:l1' must give `linf` or `l2`"),
         ({"reductions": ("median",)}, "The reduction 'median' is not known"),
     ],
 )
@@ -516,13 +516,16 @@ UNTYPED = """
 import sys
 sys.path.insert(0, {tests!r})
 from conftest import tiny_data, tiny_module
-from layerscope import Network, Study, load_data
+import torch
+from layerscope import Network, Study, attack, load_data
 for make in (
     lambda: Study("run", tiny_module(), tiny_data(), grid=5),
     lambda: Study("run", tiny_module(), tiny_data(), grid="6x6"),
     lambda: Study("run", tiny_module(), tiny_data(), untrained=1.5),
     lambda: Study("run", tiny_module(), tiny_data(), attack=("pgd:linf=0.1", 5)),
     lambda: Study("run", tiny_module(), tiny_data(), attack=5),
+    lambda: Study("run", tiny_module(), tiny_data(), smallest=5),
+    lambda: attack(Network(tiny_module()), torch.ones(3, 2, dtype=torch.int64), torch.ones(3).long(), "pgd:l2=1"),
     lambda: Network(tiny_module().state_dict()),
     lambda: load_data((tiny_data()[0], ["cat"] * 120)),
 ):
@@ -544,6 +547,8 @@ def test_arguments_of_another_type_are_told_where_nothing_else_checks_types():
             "ValueError `untrained` must be a whole number, at least 0; got 1.5.",
             "ValueError `attack` must be one spec, such as 'pgd:linf=8/255', or several different ones, or None; ",
             "ValueError `attack` must be one spec, such as 'pgd:linf=8/255', or several different ones, or None; ",
+            "ValueError `smallest` must be one of fmn, bisect, as 'fmn:linf'; got 5.",
+            "ValueError `inputs` must be numbers that can change a little, in float32 or float64; got torch.int64. ",
             "TypeError `module` must be a torch.nn.Module; got OrderedDict.",
             "TypeError `data`: labels must be whole numbers, the network's classes; got text.",
         ],

@@ -94,8 +94,8 @@ MEASURES = {
         "smallest perturbation and gap",
         "above 0: where another class is near, less is enough to change the answer",
     ),
-    "vulnerability_homogeneity_p": Measure("", "p, homogeneity", "of permutations, corrected for the layers"),
-    "vulnerability_gap_p": Measure("", "p, gap", "of permutations, corrected for the layers"),
+    "vulnerability_homogeneity_p": Measure("", "p, homogeneity", "of random signs of codes, corrected for the layers"),
+    "vulnerability_gap_p": Measure("", "p, gap", "of random signs of codes, corrected for the layers"),
     "accuracy": Measure("share", "accuracy", "right answers on clean inputs"),
     "robust_accuracy": Measure("share", "robust accuracy", "right answers on perturbed inputs"),
 }

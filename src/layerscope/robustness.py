@@ -39,7 +39,7 @@ class Robustness(NamedTuple):
 def robustness(
     network: Network | torch.nn.Module | str,
     data: object,
-    attacks: str | Sequence[str],
+    attacks: str | Sequence[str] | Mapping[str, AbstractPerturbation],
     *,
     surrogate: Network | torch.nn.Module | str | None = None,
     batch_size: int = 250,
@@ -53,7 +53,8 @@ def robustness(
         data: see `load_data`; labelled samples of numbers (images, tables), or texts or tokens, whose embeddings are
             changed (see `attackable`).
         attacks: one spec or several; see `parse_attack`. Those that look for the smallest change (`fmn`, `bisect`) give
-            its median over the samples that are answered right.
+            its median over the samples that are answered right. Or perturbations by the names that they are to have,
+            such as `{"foolbox": Foreign(Budget("linf", 8 / 255), search)}`.
         surrogate: another network of the same classes, on which attacks are made to see whether they carry over.
         batch_size: samples attacked together.
         seed: of random starts and of noise.
@@ -64,20 +65,20 @@ def robustness(
             be made.
         AllWrongError: if every sample is answered wrong already.
     """
-    specs = (attacks,) if isinstance(attacks, str) else tuple(attacks)
+    if not isinstance(attacks, Mapping):
+        attacks = {spec: parse_attack(spec) for spec in ((attacks,) if isinstance(attacks, str) else attacks)}
     network = load_network(network)
     other = None if surrogate is None else load_network(surrogate)
     samples = load_data(data, resize=network.resize, show_progress=show_progress)
-    perturbations = {spec: parse_attack(spec) for spec in specs}
-    parts, checks = [], _checked(network, samples, perturbations, other, seed)
-    with bar("attacking", len(samples) * len(specs), unit="samples", show=show_progress) as progress:
+    parts, checks = [], _checked(network, samples, attacks, other, seed)
+    with bar("attacking", len(samples) * len(attacks), unit="samples", show=show_progress) as progress:
         for batch in samples.batches(batch_size):
             check_inputs(batch, network)
             (asked, inputs), labels = attackable(network, batch.inputs), batch.labels
             assert labels is not None
             with torch.no_grad():
                 part = {"id": batch.ids, "label": labels, "answer": network(batch.inputs).argmax(1).cpu()}
-            for spec, perturbation in perturbations.items():
+            for spec, perturbation in attacks.items():
                 found = perturbation(asked, inputs, labels, ids=batch.ids.tolist(), seed=seed)
                 with torch.no_grad():
                     part[f"answer:{spec}"] = asked(found.inputs).argmax(1).cpu()
@@ -92,7 +93,7 @@ def robustness(
             "check that labels and preprocessing are the network's own."
         )
     rows = [_share("accuracy", int(right.sum()), len(table), "clean")]
-    for spec, perturbation in perturbations.items():
+    for spec, perturbation in attacks.items():
         rows.append(_row(table, right, spec, perturbation, seed))
     return Robustness(table, tuple(rows), checks)
 

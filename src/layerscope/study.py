@@ -223,11 +223,12 @@ class Study:
             norm = parse_attack(given[0]).budget.norm if given else None
             object.__setattr__(self, "smallest", f"fmn:{norm},steps=50" if norm else None)
         elif self.smallest is not None:
-            parse_attack(self.smallest)
-            if self.smallest.partition(":")[0] not in MINIMAL:
+            kind = self.smallest.partition(":")[0] if isinstance(self.smallest, str) else None
+            if kind not in MINIMAL:
                 raise ValueError(
                     f"`smallest` must be one of {', '.join(MINIMAL)}, as 'fmn:linf'; got {self.smallest!r}."
                 )
+            parse_attack(self.smallest)
 
     def run(self) -> Run:
         """Carry the study out, or what is left of it, and write the report.

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from scipy.stats import permutation_test, spearmanr
 
-from layerscope.stats import holm, rank_correlation, rank_permutation_p
+from layerscope.stats import holm, rank_correlation
 from layerscope.summary import VULNERABILITY, attack_pairs, layer_of_departure
 
 HERE = Path(__file__).parent
@@ -290,13 +291,12 @@ def _vulnerability(results: pd.DataFrame, names: list[str]) -> Iterator[str]:
 
 Each image's smallest perturbation (FMN, Linf, at most 500 images answered right) against its code's homogeneity
 H(label | code), and against its gap to another class. If compression made vulnerable, the first correlation would lie
-below 0 and the second above. *Layers*: stem and blocks where it does, p < 0.05 by permutation, corrected for the layers
-of the network (Holm); *given the margin*: where it still does, given the margin of the answer's logit over the next.
+below 0 and the second above. *Layers*: stem and blocks where it does, p < 0.05 by random signs of codes, corrected for
+the layers of the network (Holm); *given the margin*: where it still does, given the margin of the answer's logit over
+the next.
 
-Homogeneity is one number for all samples of a code, and samples that share a code are alike in other ways, too. The
-p-values and intervals here treat them as independent: where 10 and 30 % of what homogeneity leaves is shared within
-codes, p falls below 0.05 in 10.4 and 19.8 % of simulated sets without a relation, and intervals hold the truth in 88.0
-and 80.4 %. In the demo 16 to 61 % is shared. Read the counts of homogeneous codes as upper bounds.
+Samples that share a code are alike, so that codes, not samples, are what p-values and intervals take for independent
+(see [perturbations.md](perturbations.md)).
 
 | network | of | under | layers | given the margin | strongest: layer, Spearman |
 |---|---|---|---|---|---|"""
@@ -364,12 +364,21 @@ def _across(results: pd.DataFrame, names: list[str]) -> Iterator[str]:
             sizes = torch.tensor([medians[name]["value"] for name in shown])
             values = torch.tensor([_summed(results, name, measure, reduction) for name in shown])
             rho = float(rank_correlation(sizes, values, torch.ones(1, len(shown)))[0])
-            p = rank_permutation_p(sizes, values, permutations=9999, seed=0)
+            p = _pairings_p(sizes.numpy(), values.numpy())
             yield (
                 f"Under {reduction}, over the {len(shown)} networks trained here, Spearman's correlation of the "
                 f"smallest perturbation with the {told} of the stem and the blocks is {rho:+.2f} (p = {p:.2g} as if "
                 "networks were independent, which seeds of one architecture are not)."
             )
+
+
+def _pairings_p(sizes: np.ndarray, values: np.ndarray) -> float:
+    """Two-sided p of Spearman's correlation, by random pairings."""
+
+    def correlation(one: np.ndarray) -> float:
+        return float(spearmanr(one, values).statistic)
+
+    return float(permutation_test((sizes,), correlation, permutation_type="pairings", rng=0).pvalue)
 
 
 def _summed(results: pd.DataFrame, name: str, measure: str, reduction: str) -> float:
