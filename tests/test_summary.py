@@ -1,5 +1,6 @@
 """What a table says in words: every verdict from a table made by hand."""
 
+from dataclasses import replace
 from math import nan
 
 import pytest
@@ -381,6 +382,11 @@ def test_narrow_gaps_go_with_small_perturbations_where_the_correlation_is_above_
         "narrow gaps to another class go with small perturbations, not shown beyond what the answer's margin tells"
     )
     assert summary(table(rows)) == [f"Under mean: {verdict} ({detail}; the other way in 1: block)."]
+
+
+def test_a_correlation_without_an_interval_is_told_to_have_none():
+    rows = [replace(row, low=nan, high=nan) for row in going((0, -0.4, -0.3, 0), (1, 0.01, 0.2, 1))]
+    assert "strongest in stem, Spearman -0.40 (on too few codes)" in summary(table(rows))[0]
 
 
 def test_reductions_are_compared_in_what_goes_with_small_perturbations():

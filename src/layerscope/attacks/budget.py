@@ -36,6 +36,14 @@ class AbstractNorm(ABC):
     def project(self, change: Inputs, radius: PerSample) -> Inputs:
         """The nearest change that is no larger than `radius`."""
 
+    def settled(self, moved: Inputs, inputs: Inputs, radius: PerSample, bounds: tuple[float, float]) -> Inputs:
+        """Clipped to the bounds first, then drawn into the ball, and inside both.
+
+        Under `l2` the other order would spend the radius on entries that the bounds cut off: of images that are largely
+        black or white, most of it.
+        """
+        return inside(moved.clamp(*bounds), inputs, self, radius, bounds)
+
     @abstractmethod
     def start(self, uniform: Inputs, normal: Inputs, radius: PerSample) -> Inputs:
         """Uniform in the ball of `radius`, from what is drawn of both distributions."""
@@ -65,6 +73,11 @@ class Linf(AbstractNorm):
         """Each entry clipped."""
         limit = wide(radius, change)
         return torch.maximum(torch.minimum(change, limit), -limit)
+
+    def settled(self, moved: Inputs, inputs: Inputs, radius: PerSample, bounds: tuple[float, float]) -> Inputs:
+        """The same at once, since the ball is a box as the bounds are."""
+        limit, (low, high) = wide(radius, inputs), bounds
+        return moved.clamp((inputs - limit).clamp_min(low), (inputs + limit).clamp_max(high))
 
     def start(self, uniform: Inputs, normal: Inputs, radius: PerSample) -> Inputs:  # noqa: ARG002 - family
         """Uniform in the cube."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from layerscope.attacks.base import AbstractPerturbation, Draws
-from layerscope.attacks.budget import AbstractNorm, inside, wide
+from layerscope.attacks.budget import AbstractNorm, wide
 from layerscope.attacks.losses import AWAY, TOWARD, Aim, cross_entropy, dlr, slope
 from layerscope.network import Network
 from layerscope.types import Flags, Inputs, Labels, Logits, PerSample
@@ -115,25 +115,31 @@ def ascend(
         Where it ends, or the last place on the way that fooled the network where the end does not; whether it fools.
     """
     stride = STRIDE * radius / steps
-    ends = settled(start, inputs, norm, radius, network.bounds)
-    fooled = torch.zeros(len(inputs), dtype=torch.bool, device=inputs.device)
-    kept, going = ends.clone(), torch.arange(len(inputs), device=inputs.device)
+    nothing = torch.zeros(len(inputs), dtype=torch.bool, device=inputs.device)
+    ends = norm.settled(start, inputs, radius, network.bounds)
+    kept, fooled, going = ends.clone(), nothing.clone(), torch.arange(len(inputs), device=inputs.device)
     place, centre, own, asked = ends, inputs, aims, network
+    before, then = ends, nothing
     for _ in range(steps):
         here = slope(asked, place, own, aim.loss)
         now = aim.reached(here.logits.argmax(1), own)
-        kept[going[now]], fooled[going[now]] = place[now], True
-        gradient = here.gradient
+        lost = then & ~now
+        kept[going[lost]] = before[lost]
+        fooled[going[now]] = True
+        before, then, gradient = place, now, here.gradient
         if stop and now.any():
+            kept[going[now]] = place[now]
             going = going[~now]
             if not len(going):
                 return kept, fooled
             place, centre, own, gradient = place[~now], inputs[going], aims[going], gradient[~now]
-            asked = asked.rows(~now)
-        moved = place + wide(stride[going], place) * norm.steepest(gradient)
-        place = settled(moved, centre, norm, radius[going], network.bounds)
+            asked, before, then = asked.rows(~now), place, nothing[going]
+        moved = torch.addcmul(place, norm.steepest(gradient), wide(stride[going], place))
+        place = norm.settled(moved, centre, radius[going], network.bounds)
     with torch.no_grad():
         now = aim.reached(asked(place).argmax(1), own)
+    lost = then & ~now
+    kept[going[lost]] = before[lost]
     better = now | ~fooled[going]
     kept[going[better]] = place[better]
     fooled[going] |= now
@@ -187,7 +193,7 @@ class APGD(AbstractPerturbation):
         going = torch.arange(n, device=inputs.device)
         # the start lies on the ball's surface, as in the authors' own code
         place = inputs + self.budget.size * norm.surface(draws.uniform(restart), draws.normal(restart))
-        place = settled(place, inputs, norm, radius, network.bounds)
+        place = norm.settled(place, inputs, radius, network.bounds)
         kept, fooled = place.clone(), torch.zeros(n, dtype=torch.bool, device=inputs.device)
         here = slope(network, place, labels, loss)
         stride = 2 * radius
@@ -209,10 +215,10 @@ class APGD(AbstractPerturbation):
                 last = step
             centre, ball = inputs[going], radius[going]
             stepped = state.place + wide(state.stride, state.place) * norm.steepest(state.gradient)
-            stepped = settled(stepped, centre, norm, ball, network.bounds)
+            stepped = norm.settled(stepped, centre, ball, network.bounds)
             if step:
                 momentum = MOMENTUM * (stepped - state.place) + (1 - MOMENTUM) * (state.place - state.before)
-                stepped = settled(state.place + momentum, centre, norm, ball, network.bounds)
+                stepped = norm.settled(state.place + momentum, centre, ball, network.bounds)
             here = slope(network, stepped, labels[going], loss)
             answers = here.logits.argmax(1)
             state = state.moved(stepped, here.gradient, here.losses)
@@ -281,17 +287,6 @@ def _checkpoints(steps: int) -> set[int]:
         found.add(-(-share * steps // 100))  # rounded up
         gap = max(gap - 3, 6)
     return found
-
-
-def settled(
-    moved: Inputs, inputs: Inputs, norm: AbstractNorm, radius: PerSample, bounds: tuple[float, float]
-) -> Inputs:
-    """Clipped to the bounds first, then drawn into the ball.
-
-    Under `l2` the other order would spend the radius on entries that the bounds cut off: of images that are largely
-    black or white, most of it.
-    """
-    return inside(moved.clamp(*bounds), inputs, norm, radius, bounds)
 
 
 def check_steps(steps: int, restarts: int = 1) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from layerscope.attacks.base import AbstractPerturbation, Draws
 from layerscope.attacks.budget import TINY, wide
-from layerscope.attacks.gradient import ascend, check_steps, settled
+from layerscope.attacks.gradient import ascend, check_steps
 from layerscope.attacks.losses import AWAY, PAST, SECOND, Aim, margin_loss, slope
 from layerscope.network import Network
 from layerscope.types import Flags, Inputs, Labels, Logits, PerSample
@@ -90,7 +90,7 @@ class FMN(AbstractPerturbation):
             )
             radius = torch.where(wrong, torch.minimum(radius, sizes) * (1 - shrink), grown).clamp_max(widest)
             moved = place + wide(stride * radius, place) * norm.steepest(here.gradient)
-            place = settled(moved, inputs, norm, radius, network.bounds)
+            place = norm.settled(moved, inputs, radius, network.bounds)
         return best, sizes
 
 
