@@ -368,10 +368,6 @@ def test_a_loss_that_is_not_known_is_refused():
         ATTACKS["apgd-ce"][0](Budget("linf", 0.1), loss="mse")
 
 
-# what does not hold yet
-
-
-@pytest.mark.xfail(reason="`slope` sums the loss outside its own `enable_grad`", raises=RuntimeError)
 @pytest.mark.parametrize("spec", ["fgsm:linf=8/255", "fmn:l2", "bisect:linf", "apgd-dlr:l2=0.5"])
 def test_who_attacks_under_no_grad_gets_the_same(victim, spec):
     expected = attack(*victim, spec).inputs
@@ -379,7 +375,6 @@ def test_who_attacks_under_no_grad_gets_the_same(victim, spec):
         assert attack(*victim, spec).inputs.equal(expected)
 
 
-@pytest.mark.xfail(reason="the sealed call does not detach the inputs it is given")
 def test_inputs_that_need_a_gradient_get_none_from_an_attack(victim):
     network, inputs, labels = victim
     found = attack(network, inputs.clone().requires_grad_(), labels, "pgd:linf=8/255")

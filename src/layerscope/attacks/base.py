@@ -142,7 +142,7 @@ class AbstractPerturbation(ABC):
                 f"`{self.budget.norm}` {self.budget.size:g} is wider than the network's bounds [{low:g}, {high:g}] "
                 f"({widest:g}), so that any input becomes any other; give a budget in input space, such as 8/255."
             )
-        inputs, labels = inputs.to(network.device), labels.to(network.device).long()
+        inputs, labels = inputs.detach().to(network.device), labels.to(network.device).long()
         support = network.support(inputs)
         stream = "noise" if self.aimless else ""
         draws = Draws(inputs, range(len(inputs)) if ids is None else ids, seed, stream=stream, support=support)

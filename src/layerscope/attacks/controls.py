@@ -74,7 +74,8 @@ def matched_noise(
     for rows in torch.arange(len(inputs)).split(max(1, ENTRIES // inputs[0].numel())):
         precise, some = inputs[rows].double(), draws.rows(rows)
         if norm == "linf":
-            change = _signs(precise, sizes[rows], lengths[rows], bounds, some)
+            rounding = torch.finfo(inputs.dtype).eps * (precise.abs() + wide(sizes[rows], precise))
+            change = _signs(precise, sizes[rows], lengths[rows], bounds, some, rounding)
         else:
             change = _direction(precise, lengths[rows], bounds, some)
         found[rows] = (precise + change).clamp(*bounds).to(inputs.dtype)
@@ -82,24 +83,45 @@ def matched_noise(
 
 
 def _signs(
-    inputs: Float[Tensor, "n ..."], sizes: PerSample, lengths: PerSample, bounds: tuple[float, float], draws: Draws
-) -> Float[Tensor, "n ..."]:
-    """Random signs of one size on as many random entries as give the length; the last entry by what is left."""
+    inputs: Float[Tensor, "n ..."], sizes: PerSample, lengths: PerSample, bounds: tuple[float, float], draws: Draws,
+    rounding: Float[Tensor, "n ..."],
+) -> Float[Tensor, "n ..."]:  # fmt: skip
+    """Random signs of one size on as many random entries as give the length; the last entry by what is left.
+
+    Room that falls short of the size by no more than `rounding` is room enough: the attack's own entry had no more.
+    """
     low, high = bounds
     limit = wide(sizes, inputs)
     up, down = torch.minimum(high - inputs, limit), torch.minimum(inputs - low, limit)
     drawn = draws.uniform().double()
     upward = drawn >= 0
-    full = torch.where(upward, up, down) >= limit * (1 - 1e-12)
+    full = torch.where(upward, up, down) >= limit - rounding
     upward = torch.where(full, upward, up >= down)
     reach = (torch.where(upward, up, down) * (drawn != 0)).flatten(1)  # a draw of 0: an entry that must not change
     # entries with the whole size come first, so that the largest change is the attack's own
-    order = (draws.uniform(1).double().flatten(1) - 4.0 * (reach >= limit.flatten(1) * (1 - 1e-12))).argsort(1)
+    order = (draws.uniform(1).double().flatten(1) - 4.0 * (reach >= (limit - rounding).flatten(1))).argsort(1)
     ordered = reach.gather(1, order).square()
     before = ordered.cumsum(1) - ordered
     taken = (lengths.square()[:, None] - before).clamp_min(0).minimum(ordered).sqrt()
     change = torch.zeros_like(reach).scatter(1, order, taken).view_as(inputs)
     return torch.where(upward, change, -change)
+
+
+def _with_room(
+    direction: Float[Tensor, "n ..."], inputs: Float[Tensor, "n ..."], lengths: PerSample, bounds: tuple[float, float],
+    draws: Draws,
+) -> Float[Tensor, "n ..."]:  # fmt: skip
+    """Directions that have room for changes of such lengths: where they lack it, random entries go to the roomier side."""
+    low, high = bounds
+    up, down = (high - inputs).square(), (inputs - low).square()
+    free = direction != 0
+    there, back = torch.where(direction > 0, up, down) * free, torch.where(direction > 0, down, up) * free
+    gain = (back - there).nan_to_num(0.0).clamp_min(0).flatten(1)  # without bounds, infinity less infinity
+    order = draws.uniform(1).flatten(1).argsort(1)
+    ordered = gain.gather(1, order)
+    missing = lengths.square() - there.nan_to_num(0.0, posinf=torch.inf).flatten(1).sum(1)
+    turned = (ordered > 0) & (ordered.cumsum(1) - ordered < missing[:, None])
+    return torch.where(torch.zeros_like(turned).scatter(1, order, turned).view_as(direction), -direction, direction)
 
 
 def _direction(
@@ -112,6 +134,7 @@ def _direction(
     direction = torch.where(
         (inputs >= high) & (direction > 0) | (inputs <= low) & (direction < 0), -direction, direction
     )
+    direction = _with_room(direction, inputs, lengths, bounds, draws)
     unit = direction / wide(L2().of(direction), direction)
 
     def clipped(scale: PerSample) -> Float[Tensor, "n ..."]:

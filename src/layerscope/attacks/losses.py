@@ -74,9 +74,10 @@ def slope(network: Network, inputs: Inputs, aims: Tensor, loss: Callable[[Logits
     with torch.enable_grad():
         logits = network(inputs)
         losses = loss(logits.float() if logits.itemsize < 4 else logits, aims)
+        whole = losses.sum()
     gradient = None
-    if losses.requires_grad:
-        (gradient,) = torch.autograd.grad(losses.sum(), inputs, allow_unused=True)
+    if whole.requires_grad:
+        (gradient,) = torch.autograd.grad(whole, inputs, allow_unused=True)
     if gradient is None:
         raise ValueError(
             f"An attack needs gradients from the answer to the inputs, and '{network.name}' has none: "
