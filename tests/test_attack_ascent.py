@@ -289,12 +289,12 @@ def test_no_length_is_spent_on_what_the_bounds_cut_off(norm):
     inputs = images(40).round()
     moved = inputs + torch.randn(inputs.shape, generator=torch.Generator().manual_seed(0))
     radius = torch.linspace(0.01, 0.5, 40)
-    found = NORMS[norm].settled(moved, inputs, radius, BOUNDS)
+    found = NORMS[norm].region(inputs, radius, BOUNDS)(moved)
     assert found.min() >= 0
     assert found.max() <= 1
     torch.testing.assert_close(NORMS[norm].of(found - inputs), radius)
     near = inputs + 0.5 * (found - inputs)
-    assert NORMS[norm].settled(near, inputs, radius, BOUNDS).allclose(near)
+    assert NORMS[norm].region(inputs, radius, BOUNDS)(near).allclose(near)
 
 
 # beside other libraries

@@ -1,6 +1,7 @@
 """How large a change is: the two norms, and the geometry that attacks need of each."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, isfinite
 from typing import final
@@ -36,13 +37,13 @@ class AbstractNorm(ABC):
     def project(self, change: Inputs, radius: PerSample) -> Inputs:
         """The nearest change that is no larger than `radius`."""
 
-    def settled(self, moved: Inputs, inputs: Inputs, radius: PerSample, bounds: tuple[float, float]) -> Inputs:
-        """Clipped to the bounds first, then drawn into the ball, and inside both.
+    def region(self, inputs: Inputs, radius: PerSample, bounds: tuple[float, float]) -> Callable[[Inputs], Inputs]:
+        """What puts inputs near the originals: clipped to the bounds first, then drawn into the ball, inside both.
 
         Under `l2` the other order would spend the radius on entries that the bounds cut off: of images that are largely
         black or white, most of it.
         """
-        return inside(moved.clamp(*bounds), inputs, self, radius, bounds)
+        return lambda moved: inside(moved.clamp(*bounds), inputs, self, radius, bounds)
 
     @abstractmethod
     def start(self, uniform: Inputs, normal: Inputs, radius: PerSample) -> Inputs:
@@ -74,10 +75,11 @@ class Linf(AbstractNorm):
         limit = wide(radius, change)
         return torch.maximum(torch.minimum(change, limit), -limit)
 
-    def settled(self, moved: Inputs, inputs: Inputs, radius: PerSample, bounds: tuple[float, float]) -> Inputs:
+    def region(self, inputs: Inputs, radius: PerSample, bounds: tuple[float, float]) -> Callable[[Inputs], Inputs]:
         """The same at once, since the ball is a box as the bounds are."""
         limit, (low, high) = wide(radius, inputs), bounds
-        return moved.clamp((inputs - limit).clamp_min(low), (inputs + limit).clamp_max(high))
+        least, most = (inputs - limit).clamp_min(low), (inputs + limit).clamp_max(high)
+        return lambda moved: moved.clamp(least, most)
 
     def start(self, uniform: Inputs, normal: Inputs, radius: PerSample) -> Inputs:  # noqa: ARG002 - family
         """Uniform in the cube."""

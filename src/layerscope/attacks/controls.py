@@ -111,7 +111,7 @@ def _with_room(
     direction: Float[Tensor, "n ..."], inputs: Float[Tensor, "n ..."], lengths: PerSample, bounds: tuple[float, float],
     draws: Draws,
 ) -> Float[Tensor, "n ..."]:  # fmt: skip
-    """Directions that have room for changes of such lengths: where they lack it, random entries go to the roomier side."""
+    """Directions with room for changes of such lengths: where they lack it, random entries go to the roomier side."""
     low, high = bounds
     up, down = (high - inputs).square(), (inputs - low).square()
     free = direction != 0

@@ -116,9 +116,10 @@ def ascend(
     """
     stride = STRIDE * radius / steps
     nothing = torch.zeros(len(inputs), dtype=torch.bool, device=inputs.device)
-    ends = norm.settled(start, inputs, radius, network.bounds)
+    region = norm.region(inputs, radius, network.bounds)
+    ends = region(start)
     kept, fooled, going = ends.clone(), nothing.clone(), torch.arange(len(inputs), device=inputs.device)
-    place, centre, own, asked = ends, inputs, aims, network
+    place, own, asked = ends, aims, network
     before, then = ends, nothing
     for _ in range(steps):
         here = slope(asked, place, own, aim.loss)
@@ -132,10 +133,10 @@ def ascend(
             going = going[~now]
             if not len(going):
                 return kept, fooled
-            place, centre, own, gradient = place[~now], inputs[going], aims[going], gradient[~now]
+            place, own, gradient = place[~now], aims[going], gradient[~now]
             asked, before, then = asked.rows(~now), place, nothing[going]
-        moved = torch.addcmul(place, norm.steepest(gradient), wide(stride[going], place))
-        place = norm.settled(moved, centre, radius[going], network.bounds)
+            region = norm.region(inputs[going], radius[going], network.bounds)
+        place = region(norm.steepest(gradient).mul_(wide(stride[going], place)).add_(place))
     with torch.no_grad():
         now = aim.reached(asked(place).argmax(1), own)
     lost = then & ~now
@@ -193,7 +194,7 @@ class APGD(AbstractPerturbation):
         going = torch.arange(n, device=inputs.device)
         # the start lies on the ball's surface, as in the authors' own code
         place = inputs + self.budget.size * norm.surface(draws.uniform(restart), draws.normal(restart))
-        place = norm.settled(place, inputs, radius, network.bounds)
+        place = norm.region(inputs, radius, network.bounds)(place)
         kept, fooled = place.clone(), torch.zeros(n, dtype=torch.bool, device=inputs.device)
         here = slope(network, place, labels, loss)
         stride = 2 * radius
@@ -213,12 +214,12 @@ class APGD(AbstractPerturbation):
             if step in checkpoints:
                 state = state.checked(step - last)
                 last = step
-            centre, ball = inputs[going], radius[going]
+            region = norm.region(inputs[going], radius[going], network.bounds)
             stepped = state.place + wide(state.stride, state.place) * norm.steepest(state.gradient)
-            stepped = norm.settled(stepped, centre, ball, network.bounds)
+            stepped = region(stepped)
             if step:
                 momentum = MOMENTUM * (stepped - state.place) + (1 - MOMENTUM) * (state.place - state.before)
-                stepped = norm.settled(state.place + momentum, centre, ball, network.bounds)
+                stepped = region(state.place + momentum)
             here = slope(network, stepped, labels[going], loss)
             answers = here.logits.argmax(1)
             state = state.moved(stepped, here.gradient, here.losses)

@@ -90,7 +90,7 @@ class FMN(AbstractPerturbation):
             )
             radius = torch.where(wrong, torch.minimum(radius, sizes) * (1 - shrink), grown).clamp_max(widest)
             moved = place + wide(stride * radius, place) * norm.steepest(here.gradient)
-            place = norm.settled(moved, inputs, radius, network.bounds)
+            place = norm.region(inputs, radius, network.bounds)(moved)
         return best, sizes
 
 
