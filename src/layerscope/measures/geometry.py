@@ -1,5 +1,6 @@
 """How the activations lie in their own space."""
 
+from collections.abc import Iterator
 from math import nan
 from typing import NamedTuple
 
@@ -13,6 +14,10 @@ from layerscope.types import Flags, Labels, PerSample, Replicates, Vectors, Weig
 BLOCK = 1024
 PAIRS = 2**24
 """Pairs of samples looked at together, at most: 64 MB, however many samples there are."""
+ALIGNED = 64
+"""Rows of a product start at multiples of this: else it takes up to half as long again."""
+TOGETHER = 8
+"""Pairs that are told apart only where the closest of them is among the closest of all."""
 ACROSS = 3
 """Nearest samples of other classes that are kept, so that one is left when the jackknife takes some out."""
 FEWEST = 20
@@ -21,41 +26,42 @@ TIED = 0.1
 """Share of samples as far from their second neighbour as from their first, above which distances are on a lattice."""
 
 
-def participation_ratio(vectors: Vectors) -> float:
+class Dimension(NamedTuple):
+    """A dimension and each sample's pull on it."""
+
+    value: float
+    influence: PerSample
+    """How far each sample moves the value, times n; their mean is 0."""
+
+
+def participation_ratio(vectors: Vectors) -> Dimension:
     """(sum of eigenvalues)^2 / (sum of their squares), of the covariance: 1 to d; how many directions are in use.
 
     Gao et al. 2017 (bioRxiv 214262), eq. 5. The sum of squares is corrected for finite samples: of all pairs of
     samples, those of a sample with itself are left out, since they alone make tr(C^2) too large, by about
     (tr C)^2 / N. What few samples would take above d is d. A layer that never changes has participation ratio 0 by
     convention.
-    """
-    trace, squared = _moments(vectors)
-    width = vectors.shape[1]
-    return trace**2 / max(squared, trace**2 / width) if trace > 0 else 0.0
-
-
-def participation_influence(vectors: Vectors) -> PerSample:
-    """How far each sample moves the participation ratio, times n; their mean is 0.
 
     The ratio is a function of two U-statistics, tr(C) with kernel |x - y|^2 / 2 and tr(C^2) with (x . y)^2; a sample's
     pull on each is the kernel's mean over all other samples (Hoeffding 1948; van der Vaart 1998, Asymptotic Statistics,
     ch. 12). Where few samples take the ratio to the width, its pull is 0.
     """
-    n = len(vectors)
+    n, width = vectors.shape
     trace, squared = _moments(vectors)
-    if n < 4 or trace == 0 or squared <= trace**2 / vectors.shape[1]:
-        return torch.zeros(n, dtype=torch.float64)
-    size = (trace / vectors.shape[1]) ** 0.5  # an influence needs no more than float32 in numbers of middling size
-    centred = ((vectors - vectors.double().mean(0)) / size).float()
+    value = trace**2 / max(squared, trace**2 / width) if trace > 0 else 0.0
+    if n < 4 or trace == 0 or squared <= trace**2 / width:
+        return Dimension(value, torch.zeros(n, dtype=torch.float64))
+    size = (trace / width) ** 0.5  # an influence needs no more than float32 in numbers of middling size
+    centred = torch.cat([(block / size).float() for block in _centred(vectors)])
     lengths = centred.square().sum(1).double()
-    if centred.shape[1] <= n:
+    if width <= n:
         along = ((centred @ (centred.T @ centred)) * centred).sum(1).double()
     else:
         along = torch.cat([(rows @ centred.T).square().sum(1) for rows in centred.split(BLOCK)]).double()
     trace, squared = trace / size**2, squared / size**4
     products = (along - lengths.square()) / (n - 1)
     pull = 2 * trace * (lengths - lengths.mean()) / squared
-    return pull - 2 * trace**2 * (products - products.mean()) / squared**2
+    return Dimension(value, pull - 2 * trace**2 * (products - products.mean()) / squared**2)
 
 
 def _moments(vectors: Vectors) -> tuple[float, float]:
@@ -66,19 +72,30 @@ def _moments(vectors: Vectors) -> tuple[float, float]:
     Never below 0, where few samples can take it.
     """
     n = len(vectors)
-    centred = vectors.double() - vectors.double().mean(0)
-    lengths = centred.square().sum(1)
+    lengths = torch.cat([block.square().sum(1) for block in _centred(vectors)])
     total, quartic = float(lengths.sum()), float(lengths.square().sum())
     if n < 4 or total == 0:
         return total / max(n - 1, 1), (total / max(n - 1, 1)) ** 2
-    other = centred.T if centred.shape[1] <= n else centred  # tr((X'X)^2) = tr((XX')^2): the smaller of the two
-    covariance_squared = sum(float((rows @ other.T).square().sum()) for rows in other.split(BLOCK)) / (n - 1) ** 2
+    if vectors.shape[1] <= n:
+        products = vectors.new_zeros(vectors.shape[1], vectors.shape[1], dtype=torch.float64)
+        for block in _centred(vectors):
+            products.addmm_(block.T, block)
+        covariance_squared = float(products.square().sum()) / (n - 1) ** 2
+    else:  # tr((X'X)^2) = tr((XX')^2): the smaller of the two
+        whole = torch.cat(list(_centred(vectors)))
+        covariance_squared = sum(float((rows @ whole.T).square().sum()) for rows in whole.split(BLOCK)) / (n - 1) ** 2
     trace = total / (n - 1)
     mean_quartic = quartic / (n - 1)
     unbiased = (
         (n - 1) / (n * (n - 2) * (n - 3)) * ((n - 1) * (n - 2) * covariance_squared + trace**2 - n * mean_quartic)
     )
     return trace, max(unbiased, 0.0)
+
+
+def _centred(vectors: Vectors) -> Iterator[Float[Tensor, "b d"]]:
+    """The vectors less their mean, block by block: in double precision, the whole would be twice the layer again."""
+    mean = vectors.mean(0, dtype=torch.float64)
+    return (block.double() - mean for block in vectors.split(BLOCK))
 
 
 class Neighbours(NamedTuple):
@@ -106,14 +123,14 @@ def neighbours(vectors: Vectors, labels: Labels | None, k: int) -> Neighbours:
     are taken directly. Each pair is looked at once, for both of its samples.
     """
     count, few = len(vectors), min(k, len(vectors) - 1)
-    centred = (vectors - vectors.double().mean(0).to(vectors.dtype)).float()
+    centred = (vectors - vectors.mean(0, dtype=torch.float64).to(vectors.dtype)).float()
     half = centred.square().sum(1) / 2
     nearest, others = _Nearest(centred, few), _Nearest(centred, 0 if labels is None else min(ACROSS, few))
     height = max(1, min(count, PAIRS // count))  # as tall as may be: few of many are found faster than of some
-    held = centred.new_empty(height * count)
+    held = centred.new_empty(height, -(-count // ALIGNED) * ALIGNED)
     for start in range(0, count, height):
         own, rest = centred[start : start + height], centred[start:]
-        closeness = held[: len(own) * len(rest)].view(len(own), len(rest))
+        closeness = held[: len(own), : len(rest)]
         torch.addmm(-half[start:], own, rest.T, out=closeness)
         closeness -= half[start : start + height, None]  # -|x - y|^2 / 2
         closeness.diagonal().fill_(-torch.inf)
@@ -136,7 +153,7 @@ class _Nearest:
         """How close the samples from `start` on, `b` of them, are to themselves and to all that come after."""
         height = len(closeness)
         for place, part, along in ((start, closeness, 1), (start + height, closeness[:, height:], 0)):
-            found = part.topk(min(self._few, part.shape[along]), dim=along)
+            found = _closest(part, self._few, along)
             values, which = (one if along else one.T for one in found)
             some = slice(place, place + len(values))
             both = torch.cat([self._closeness[some], values], 1).topk(self._few, dim=1)
@@ -149,6 +166,30 @@ class _Nearest:
         apart = torch.cat([_apart(own, vectors, which) for own, which in parts])
         found = torch.where(self._closeness > -torch.inf, apart, torch.inf).sort(1)
         return found.values, self._which.gather(1, found.indices)
+
+
+def _closest(
+    closeness: Float[Tensor, "b rest"], few: int, along: int
+) -> tuple[Float[Tensor, "..."], Int[Tensor, "..."]]:
+    """The `few` largest along a dimension, or all there are, and their places.
+
+    The largest few lie in the few groups whose largest are the largest: where they are very few, one comparison for
+    each of the others is all that it takes, and half the time.
+    """
+    count = closeness.shape[along]
+    if few > 4 or count < 16 * TOGETHER:
+        values, which = closeness.topk(min(few, count), dim=along)
+        return values, which
+    groups, wide = count // TOGETHER, (-1, 1) if along == 0 else (1, -1)
+    grouped = closeness.narrow(along, 0, groups * TOGETHER).unflatten(along, (TOGETHER, groups))
+    best = grouped.amax(along).topk(few, dim=along).indices
+    own = torch.cat([best + step * groups for step in range(TOGETHER)], along)
+    rest = torch.arange(groups * TOGETHER, count, device=own.device).view(wide)
+    shape = list(own.shape)
+    shape[along] = rest.numel()
+    own = torch.cat([own, rest.expand(shape)], along)
+    values, which = closeness.gather(along, own).topk(few, dim=along)
+    return values, own.gather(along, which)
 
 
 def _apart(own: Float[Tensor, "b d"], others: Vectors, which: Int[Tensor, "b k"]) -> Float[Tensor, "b k"]:
@@ -167,7 +208,7 @@ def class_gaps(vectors: Vectors, labels: Labels) -> PerSample:
 
 def spread(vectors: Vectors) -> float:
     """The layer's own spread: the root of the mean squared distance from the samples' mean."""
-    return float((vectors.double() - vectors.double().mean(0)).square().sum(1).mean().sqrt())
+    return float(sum(block.square().sum() for block in _centred(vectors)) / len(vectors)) ** 0.5
 
 
 class Gap(NamedTuple):
@@ -192,11 +233,11 @@ def class_gap(near: Neighbours, vectors: Vectors) -> Gap:
     dealt = dealt_groups(len(vectors))
     groups = int(dealt.max()) + 1
     value = float(near.gaps.quantile(0.5, interpolation="lower")) / spread(vectors)
-    centred = vectors.double() - vectors.double().mean(0)
-    squares, sums, counts = (
-        parts.new_zeros(groups, *parts.shape[1:]).index_add_(0, dealt, parts)
-        for parts in (centred.square().sum(1), centred, torch.ones(len(dealt), dtype=torch.float64))
-    )
+    squares, counts = torch.zeros(2, groups, dtype=torch.float64)
+    sums = torch.zeros(groups, vectors.shape[1], dtype=torch.float64)
+    for block, own in zip(_centred(vectors), dealt.split(BLOCK), strict=True):
+        for total, parts in ((squares, block.square().sum(1)), (sums, block), (counts, torch.ones_like(block[:, 0]))):
+            total.index_add_(0, own, parts)
     left = len(vectors) - counts
     sizes = (squares.sum() - squares) / left - ((sums.sum(0) - sums) / left[:, None]).square().sum(1)
     without = []
@@ -208,14 +249,6 @@ def class_gap(near: Neighbours, vectors: Vectors) -> Gap:
         nearest = torch.where(there.any(1), nearest, near.across[:, -1])
         without.append(nearest[kept].quantile(0.5, interpolation="lower") / size)
     return Gap(value, jackknife_influence(torch.stack(without), dealt))
-
-
-class Dimension(NamedTuple):
-    """An intrinsic dimension and each sample's pull on it."""
-
-    value: float
-    influence: PerSample
-    """How far each sample moves the value, times n; their mean is 0."""
 
 
 def dimension_twonn(near: Neighbours) -> Dimension:
@@ -300,8 +333,8 @@ def class_separation_draws(vectors: Vectors, labels: Labels, weights: Weights) -
 
 
 def _separation(vectors: Vectors, labels: Labels, weights: Weights) -> Replicates:
-    centred = (vectors - vectors.double().mean(0).to(vectors.dtype)).float()
-    total = weights.double() @ centred.double().square().sum(1)
+    centred = (vectors - vectors.mean(0, dtype=torch.float64).to(vectors.dtype)).float()
+    total = weights.double() @ torch.cat([block.double().square().sum(1) for block in centred.split(BLOCK)])
     n, explained = weights.sum(1).double(), torch.zeros(len(weights), dtype=torch.float64)
     whole = torch.zeros(len(weights), centred.shape[1], dtype=torch.float64)
     present = torch.zeros(len(weights), dtype=torch.float64)

@@ -112,7 +112,7 @@ def conditional_entropy(joint: Joint) -> Float[Tensor, "..."]:
         joint: (..., rows, columns), whole counts.
     """
     flat = joint.reshape(-1, *joint.shape[-2:])
-    height = max(1, 2**22 // (len(CONCENTRATIONS) * max(int(flat[:1].count_nonzero()), flat.shape[1], 1)))
+    height = max(1, 2**20 // (len(CONCENTRATIONS) * max(int(flat[:1].count_nonzero()), flat.shape[1], 1)))
     found = [_Rows(some).entropy() for some in flat.split(height)]
     return torch.cat(found).reshape(joint.shape[:-2])
 

@@ -101,10 +101,14 @@ def profile(
             floor = {} if alone is None else _floor(alone, reduction, weights)
             start, *starts = (_steps(one, layers[0]) for one in (trained, *untrained))
             for index, layer in enumerate(layers):
-                own = _estimated(trained, layers, index, weights, start, full=True)
+                vectors = _vectors(trained, layer)
+                space = _space(vectors, trained, weights)
+                own = _estimated(trained, layers, index, vectors, space, weights, start, full=True)
                 place = Place(layer.name, index, "clean", reduction)
                 for draw, first, found in zip(untrained, starts, nulls, strict=True):
-                    found.append(_estimated(draw, layers, index, weights, first))
+                    others = _vectors(draw, layer)  # the input's are the same in every draw
+                    lie = space if torch.equal(others, vectors) else _space(others, draw, weights)
+                    found.append(_estimated(draw, layers, index, others, lie, weights, first))
                 shuffled = _shuffled(trained, layer, permutations=permutations, seed=seed)
                 for measure, estimate in own.items():
                     # a draw that can't be measured (one answer to all) leaves no null: the rest would be a selection
@@ -151,16 +155,28 @@ def _estimated(
     coded: Coded,
     layers: Sequence[Layer],
     index: int,
+    vectors: Vectors,
+    space: Found,
     weights: Weights,
     start: PerSample | None = None,
     *,
     full: bool = False,
 ) -> Found:
-    """Every measure of one layer by name; `start`: the first layer's steps; `full`: what has no untrained null, too."""
+    """Every measure of one layer by name.
+
+    Args:
+        coded: what is measured.
+        layers: of one reduction.
+        index: of the layer.
+        vectors: of the layer, as its map sees them.
+        space: how they lie, from `_space`.
+        weights: bootstrap draws.
+        start: the first layer's steps.
+        full: what has no untrained null, too.
+    """
     layer = layers[index]
     fitted, best = coded.atlas.maps[layer], best_of(coded.codes, layer)
-    vectors = fitted.scaled(coded.recording.vectors(layer))
-    found = _space(vectors, coded, weights)
+    found = dict(space)
     end = _steps(coded, layer) if index else None
     if start is not None and end is not None:
         found |= _stretched(start, end, weights)
@@ -188,11 +204,15 @@ def _estimated(
     return {measure: one for measure, one in found.items() if one.value == one.value}
 
 
+def _vectors(coded: Coded, layer: Layer) -> Vectors:
+    """A layer's vectors as its map sees them."""
+    return coded.atlas.maps[layer].scaled(coded.recording.vectors(layer))
+
+
 def _space(vectors: Vectors, coded: Coded, weights: Weights) -> Found:
     """How the activations lie in their own space."""
     labels, n = coded.labels, len(vectors)
-    ratio = geometry.participation_ratio(vectors)
-    found = {"participation_ratio": linear(ratio, geometry.participation_influence(vectors), weights)}
+    found = {"participation_ratio": linear(*geometry.participation_ratio(vectors), weights)}
     if n == 1:
         return found
     near = geometry.neighbours(vectors, labels, NEIGHBOURS)
@@ -291,7 +311,7 @@ def _paired(coded: Coded, layers: Sequence[Layer], index: int) -> Band:
 
 def _scales(coded: Coded, layer: Layer, place: Place) -> list[Result]:
     """The intrinsic dimension on fewer and fewer samples: a dimension that is one hardly changes."""
-    vectors = coded.atlas.maps[layer].scaled(coded.recording.vectors(layer))
+    vectors = _vectors(coded, layer)
     rows = []
     for step in SCALES:
         some = vectors[::step]
@@ -327,7 +347,10 @@ def _opinions(coded: Coded, layer: Layer, place: Place) -> list[Result]:
 def _floor(alone: Coded, reduction: str, weights: Weights) -> Found:
     """The reduction alone: what its one layer measures."""
     layers = [layer for layer in alone.recording.depth(reduction) if layer.name not in ("input", "logits")]
-    return _estimated(alone, layers, 0, weights) if layers else {}
+    if not layers:
+        return {}
+    vectors = _vectors(alone, layers[0])
+    return _estimated(alone, layers, 0, vectors, _space(vectors, alone, weights), weights)
 
 
 def _exponential(told: information.Told, weights: Weights) -> Estimate:
