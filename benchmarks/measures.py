@@ -101,13 +101,15 @@ def twonn() -> None:
 def main() -> None:
     """Both parts."""
     with tempfile.TemporaryDirectory() as place:
-        prepare(Path(place))
         context = get_context("spawn")
         results = context.Queue()
-        process = context.Process(target=measured, args=(Path(place), results))
-        process.start()
-        seconds, rows, before, peak = results.get()
-        process.join()
+        # each in a process of its own: a parent that has computed leaves its threads, and its peak of memory, behind
+        for target, given in ((prepare, (Path(place),)), (measured, (Path(place), results))):
+            process = context.Process(target=target, args=given)
+            process.start()
+            if target is measured:
+                seconds, rows, before, peak = results.get()
+            process.join()
     print(
         f"profile of {LAYERS} layers, {SAMPLES:,} samples, {len(UNITS)} units, {DRAWS} draws, four nulls: "
         f"{seconds:.1f} s, {rows} rows, {peak:.0f} MB at most ({before:.0f} MB of it the libraries')"
