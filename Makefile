@@ -2,7 +2,7 @@
 # make test: the same environment, everything that checks, in two processes of one thread each.
 # make bench IMAGES=folder: other libraries beside ours (docs/benchmarks.md); about an hour and a half.
 # make study IMAGES=folder: the telescope study (docs/study.md), about an hour and a half; MAILS=folder for its mails.
-# make simulate: bias, coverage and nulls (docs/telescope.md); about ten minutes.
+# make simulate: bias, coverage, nulls and power (docs/telescope.md, docs/perturbations.md); about twenty minutes.
 PYTHON ?= python3
 BIN := .venv/bin
 

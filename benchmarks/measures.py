@@ -11,9 +11,9 @@ import resource
 import statistics
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +54,7 @@ def prepare(folder: Path) -> None:
         ls.atlas.save_atlas(atlas, folder / name / "atlas")
 
 
-def measured(folder: Path, results: Any) -> None:
+def measured(folder: Path) -> tuple[float, int, float, float]:
     """Seconds of the profile, rows made, and the most memory beyond what the libraries take."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     begun = time.perf_counter()
@@ -71,7 +71,7 @@ def measured(folder: Path, results: Any) -> None:
         show_progress=False,
     )  # fmt: skip
     seconds = time.perf_counter() - begun
-    results.put((seconds, len(rows), before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3))
+    return seconds, len(rows), before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 def twonn() -> None:
@@ -102,14 +102,11 @@ def main() -> None:
     """Both parts."""
     with tempfile.TemporaryDirectory() as place:
         context = get_context("spawn")
-        results = context.Queue()
         # each in a process of its own: a parent that has computed leaves its threads, and its peak of memory, behind
-        for target, given in ((prepare, (Path(place),)), (measured, (Path(place), results))):
-            process = context.Process(target=target, args=given)
-            process.start()
-            if target is measured:
-                seconds, rows, before, peak = results.get()
-            process.join()
+        with ProcessPoolExecutor(1, context) as pool:
+            pool.submit(prepare, Path(place)).result()
+        with ProcessPoolExecutor(1, context) as pool:
+            seconds, rows, before, peak = pool.submit(measured, Path(place)).result()
     print(
         f"profile of {LAYERS} layers, {SAMPLES:,} samples, {len(UNITS)} units, {DRAWS} draws, four nulls: "
         f"{seconds:.1f} s, {rows} rows, {peak:.0f} MB at most ({before:.0f} MB of it the libraries')"

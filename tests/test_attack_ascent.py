@@ -1,6 +1,7 @@
 """Attacks that follow the loss, beside slow loops, closed forms of linear networks, and other libraries' attacks."""
 
 import functools
+from math import inf
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from references import attacks as references
 from layerscope import Network, demo
 from layerscope.attacks import APGD, FGSM, PGD, Budget, Draws, attack, parse_attack
 from layerscope.attacks import gradient as ascents
-from layerscope.attacks.budget import NORMS
+from layerscope.attacks.budget import NORMS, AbstractNorm
 from layerscope.attacks.losses import cross_entropy, dlr, margin_loss
 
 SIZES = {"linf": 0.06, "l2": 0.8}
@@ -295,6 +296,16 @@ def test_no_length_is_spent_on_what_the_bounds_cut_off(norm):
     torch.testing.assert_close(NORMS[norm].of(found - inputs), radius)
     near = inputs + 0.5 * (found - inputs)
     assert NORMS[norm].region(inputs, radius, BOUNDS)(near).allclose(near)
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (-inf, inf)])
+@pytest.mark.parametrize("size", [0.0, 0.03, 5.0])
+def test_the_box_of_linf_is_ball_and_bounds_one_after_the_other(bounds, size):
+    inputs = torch.rand(20, 3, 5, generator=torch.Generator().manual_seed(0))
+    moved = inputs + torch.randn(20, 3, 5, generator=torch.Generator().manual_seed(1))
+    radius = torch.full((20,), size)
+    found = NORMS["linf"].region(inputs, radius, bounds)(moved)
+    torch.testing.assert_close(found, AbstractNorm.region(NORMS["linf"], inputs, radius, bounds)(moved))
 
 
 # beside other libraries

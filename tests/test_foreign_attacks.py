@@ -57,6 +57,21 @@ def test_robustness_holds_them_against_ours_by_the_names_that_they_are_given(vic
     assert list(found.checks) == ["up", "noise"]
 
 
+@pytest.mark.parametrize(
+    ("attacks", "told"),
+    [
+        ({"mine": "pgd:linf=8/255"}, "mine"),
+        ({"clean": Noise(Budget("linf", 0.1))}, "clean"),
+        ({}, "none"),
+        ([], "none"),
+    ],
+)
+def test_attacks_without_a_name_of_their_own_are_refused(victim, attacks, told):
+    network, inputs, labels = victim
+    with pytest.raises(ValueError, match=rf"`attacks` must be specs, or perturbations by names .*; got {told}\."):
+        robustness(network, (inputs, labels), attacks, show_progress=False)
+
+
 def test_what_it_says_of_its_success_does_not_count(victim):
     found = attack(*victim, foreign(lambda network, inputs, labels: inputs))
     assert not found.success.any()

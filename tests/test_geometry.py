@@ -200,6 +200,24 @@ def test_nearest_samples_of_other_classes_are_those_of_all_pairs(block, offset, 
     assert torch.equal(found.gaps, found.across[:, 0])
 
 
+@pytest.mark.parametrize("k", [2, 4, 5])
+@pytest.mark.parametrize(("n", "height"), [(301, 150), (263, 131), (400, 400)])
+def test_very_few_neighbours_of_many_are_those_of_all_pairs(n, height, k, monkeypatch):
+    """Looked for in groups along rows and along columns, with some left over."""
+    monkeypatch.setattr(geometry, "PAIRS", height * n)
+    vectors, labels = gaussian(n, 6, seed=n), whole_numbers(3, n, seed=n)
+    found = neighbours(vectors, labels, k)
+    apart = torch.cdist(vectors.double(), vectors.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    apart.fill_diagonal_(torch.inf)
+    near = apart.sort(1)
+    np.testing.assert_allclose(found.distances, near.values[:, :k], rtol=1e-6)
+    np.testing.assert_array_equal(found.indices, near.indices[:, :k])
+    across = apart.masked_fill(labels[:, None] == labels, torch.inf).sort(1)
+    few = found.across.shape[1]
+    np.testing.assert_allclose(found.across, across.values[:, :few], rtol=1e-6)
+    np.testing.assert_array_equal(found.beyond, across.indices[:, :few])
+
+
 def test_classes_do_not_change_who_is_nearest():
     vectors = gaussian(60, 4)
     plain, classed = neighbours(vectors, None, 4), neighbours(vectors, whole_numbers(3, 60), 4)

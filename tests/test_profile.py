@@ -1,5 +1,6 @@
 """The profile of a network whose codes are known by hand, of its nulls, and of layers that tell nothing."""
 
+import importlib
 from collections import Counter
 from math import isnan, log2
 
@@ -283,6 +284,35 @@ def test_the_same_seed_gives_the_same_table_and_another_does_not(whole):
     assert not other["high"].equals(results["high"])
     clean, again = (one[(one["condition"] == "clean") & one["layer"].ne("")] for one in (results, other))
     assert again["value"].equals(clean["value"])  # what was measured does not depend on it
+
+
+def test_the_inputs_geometry_is_measured_once_and_is_every_draws_own(tmp_path, monkeypatch):
+    module = importlib.import_module("layerscope.measures.profile")
+    trained, null = (
+        fitted(recorded(tmp_path / str(seed), linear(gaussian(3, 3, seed=seed)), INPUTS[:60], CLASSES[:60]))
+        for seed in (0, 1)
+    )
+    seen, own = [], module._space
+    monkeypatch.setattr(module, "_space", lambda vectors, *rest: seen.append(vectors) or own(vectors, *rest))
+    rows = profiled(trained, [null])
+    inputs = trained.recording.vectors(trained.recording.layers[0])
+    assert sum(torch.equal(one, inputs) for one in seen) == 1
+    for measure in ("participation_ratio", "dimension_twonn", "class_gap"):
+        row = select(rows, measure=measure, layer="input", condition="clean").iloc[0]
+        assert row["null_untrained"] == row["value"]
+        assert select(rows, measure=measure, layer="0", condition="clean").iloc[0]["null_untrained"] != row["value"]
+
+
+@pytest.mark.parametrize("labels", [None, CLASSES[:30].roll(1)])
+@pytest.mark.parametrize("which", ["untrained", "codebook", "alone"])
+def test_a_null_with_other_labels_is_refused(tmp_path, which, labels):
+    one, other = (
+        fitted(recorded(tmp_path / name, linear(torch.eye(3)), INPUTS[:30], classes))
+        for name, classes in (("own", CLASSES[:30]), ("other", labels))
+    )
+    given = {which: [other] if which == "untrained" else other}
+    with pytest.raises(ValueError, match="`untrained`, `codebook` and `alone` must have the labels of `trained`"):
+        profile(one, show_progress=False, **given)
 
 
 @pytest.mark.parametrize("which", ["untrained", "codebook", "alone"])

@@ -118,9 +118,7 @@ def test_intervals_of_a_participation_ratio_hold_it_95_times_in_100():
     truth = float(deviations.square().sum() ** 2 / deviations.pow(4).sum())
     weights = resample(300, 2, seed=1)
     drawn = gaussian(150, 300, 8, seed=2) * deviations
-    bounds = [
-        linear(participation_ratio(rows).value, participation_ratio(rows).influence, weights).bounds for rows in drawn
-    ]
+    bounds = [linear(*participation_ratio(rows), weights).bounds for rows in drawn]
     assert 0.9 <= held(truth, bounds) <= 0.99
 
 

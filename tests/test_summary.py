@@ -386,7 +386,7 @@ def test_narrow_gaps_go_with_small_perturbations_where_the_correlation_is_above_
 
 def test_a_correlation_without_an_interval_is_told_to_have_none():
     rows = [replace(row, low=nan, high=nan) for row in going((0, -0.4, -0.3, 0), (1, 0.01, 0.2, 1))]
-    assert "strongest in stem, Spearman -0.40 (on too few codes)" in summary(table(rows))[0]
+    assert "strongest in stem, Spearman -0.40 (no interval)" in summary(table(rows))[0]
 
 
 def test_reductions_are_compared_in_what_goes_with_small_perturbations():

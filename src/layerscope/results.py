@@ -118,9 +118,9 @@ class Result:
     """`mean` or `sketch:512`; empty for the whole network."""
     value: float
     low: float
-    """Lower end of the 95 % interval."""
+    """Lower end of the 95 % interval; NaN where there is none."""
     high: float
-    """Upper end of the 95 % interval."""
+    """Upper end of the 95 % interval; NaN where there is none."""
     null_untrained: float
     """The same measure on the same architecture with untrained weights: mean over draws; NaN where it has none."""
     null_shuffled: float

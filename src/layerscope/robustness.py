@@ -67,6 +67,12 @@ def robustness(
     """
     if not isinstance(attacks, Mapping):
         attacks = {spec: parse_attack(spec) for spec in ((attacks,) if isinstance(attacks, str) else attacks)}
+    wrong = [name for name, one in attacks.items() if not isinstance(one, AbstractPerturbation) or name == "clean"]
+    if wrong or not attacks:
+        raise ValueError(
+            "`attacks` must be specs, or perturbations by names other than 'clean', such as {'foolbox': "
+            f"Foreign(Budget('linf', 8 / 255), search)}}; got {', '.join(wrong) or 'none'}."
+        )
     network = load_network(network)
     other = None if surrogate is None else load_network(surrogate)
     samples = load_data(data, resize=network.resize, show_progress=show_progress)

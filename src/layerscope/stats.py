@@ -17,10 +17,8 @@ GROUPS = 20
 Z = 1.959963984540054  # the normal quantile of LEVEL, two-sided
 NOTHING = 1e-9
 """Share of the ranks' variance that is rounding where a third variable tells all of them."""
-
-
 MOST = 2.0
-"""Times as large as it is, that what a cluster leaves of its own part may be taken to be."""
+"""What a cluster's part in a rank correlation is multiplied by at most, for its share in the mean."""
 
 
 class Band(NamedTuple):

@@ -207,8 +207,8 @@ def _vulnerability(results: pd.DataFrame, reduction: str, subject: str) -> Claim
     beyond = [layer for layer in layers("Spearman given the margin", sign) if layer in for_it]
     strongest = plain.iloc[int((plain["value"] * sign).argmax())]
     detail = f"in {len(for_it)} of {len(plain)} layers, in {len(beyond)} of these given the margin of the logits; "
-    sure = f"{strongest['low']:.2f} to {strongest['high']:.2f}" if not isnan(strongest["low"]) else "on too few codes"
-    detail += f"strongest in {strongest['layer']}, Spearman {strongest['value']:+.2f} ({sure})"
+    told = f"{strongest['low']:.2f} to {strongest['high']:.2f}" if not isnan(strongest["low"]) else "no interval"
+    detail += f"strongest in {strongest['layer']}, Spearman {strongest['value']:+.2f} ({told})"
     if against:
         detail += f"; the other way in {len(against)}: {', '.join(against)}"
     if not for_it:

@@ -378,7 +378,7 @@ def _pairings_p(sizes: np.ndarray, values: np.ndarray) -> float:
     def correlation(one: np.ndarray) -> float:
         return float(spearmanr(one, values).statistic)
 
-    return float(permutation_test((sizes,), correlation, permutation_type="pairings", rng=0).pvalue)
+    return float(permutation_test((sizes,), correlation, permutation_type="pairings", random_state=0).pvalue)
 
 
 def _summed(results: pd.DataFrame, name: str, measure: str, reduction: str) -> float:
@@ -436,6 +436,8 @@ def _last(results: pd.DataFrame, name: str, measure: str, reduction: str) -> pd.
 
 
 def _with_interval(row: pd.Series) -> str:
+    if np.isnan(row["low"]):
+        return f"{row['value']:.2f}"
     return f"{row['value']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
 
 

@@ -56,7 +56,8 @@ def matched_noise(
     Under `linf`, entries go up or down by the attack's largest change, each in a random direction (where the bounds
     forbid the one, in the other), and as many entries are changed, picked at random, as give the change the attack's
     Euclidean length, too: both norms are the attack's. Under `l2`, the change has a random direction, scaled so that
-    what is left of it inside the bounds has the attack's length.
+    what is left of it inside the bounds has the attack's length; where the bounds leave too little room that way,
+    random entries are turned to the roomier side.
 
     Args:
         inputs: (n, ...), clean.
@@ -74,8 +75,7 @@ def matched_noise(
     for rows in torch.arange(len(inputs)).split(max(1, ENTRIES // inputs[0].numel())):
         precise, some = inputs[rows].double(), draws.rows(rows)
         if norm == "linf":
-            rounding = torch.finfo(inputs.dtype).eps * (precise.abs() + wide(sizes[rows], precise))
-            change = _signs(precise, sizes[rows], lengths[rows], bounds, some, rounding)
+            change = _signs(precise, sizes[rows], lengths[rows], bounds, some, torch.finfo(inputs.dtype).eps)
         else:
             change = _direction(precise, lengths[rows], bounds, some)
         found[rows] = (precise + change).clamp(*bounds).to(inputs.dtype)
@@ -84,22 +84,23 @@ def matched_noise(
 
 def _signs(
     inputs: Float[Tensor, "n ..."], sizes: PerSample, lengths: PerSample, bounds: tuple[float, float], draws: Draws,
-    rounding: Float[Tensor, "n ..."],
+    rounding: float,
 ) -> Float[Tensor, "n ..."]:  # fmt: skip
     """Random signs of one size on as many random entries as give the length; the last entry by what is left.
 
-    Room that falls short of the size by no more than `rounding` is room enough: the attack's own entry had no more.
+    Room that falls short of the size by the inputs' relative rounding is enough: the attack's own entry had no more.
     """
     low, high = bounds
     limit = wide(sizes, inputs)
+    enough = torch.maximum(limit - rounding * (inputs.abs() + limit), limit / 2)
     up, down = torch.minimum(high - inputs, limit), torch.minimum(inputs - low, limit)
     drawn = draws.uniform().double()
     upward = drawn >= 0
-    full = torch.where(upward, up, down) >= limit - rounding
+    full = torch.where(upward, up, down) >= enough
     upward = torch.where(full, upward, up >= down)
     reach = (torch.where(upward, up, down) * (drawn != 0)).flatten(1)  # a draw of 0: an entry that must not change
     # entries with the whole size come first, so that the largest change is the attack's own
-    order = (draws.uniform(1).double().flatten(1) - 4.0 * (reach >= (limit - rounding).flatten(1))).argsort(1)
+    order = (draws.uniform(1).double().flatten(1) - 4.0 * (reach >= enough.flatten(1))).argsort(1)
     ordered = reach.gather(1, order).square()
     before = ordered.cumsum(1) - ordered
     taken = (lengths.square()[:, None] - before).clamp_min(0).minimum(ordered).sqrt()
@@ -127,7 +128,7 @@ def _with_room(
 def _direction(
     inputs: Float[Tensor, "n ..."], lengths: PerSample, bounds: tuple[float, float], draws: Draws
 ) -> Float[Tensor, "n ..."]:
-    """A random direction, so long that it has the length after it is clipped to the bounds."""
+    """A random direction with room, so long that it has the length after it is clipped to the bounds."""
     low, high = bounds
     direction = draws.normal().double()
     # where an entry can't go the one way, it goes the other: no length is lost at the bounds

@@ -16,8 +16,9 @@ PAIRS = 2**24
 """Pairs of samples looked at together, at most: 64 MB, however many samples there are."""
 ALIGNED = 64
 """Rows of a product start at multiples of this: else it takes up to half as long again."""
-TOGETHER = 8
-"""Pairs that are told apart only where the closest of them is among the closest of all."""
+TOGETHER, VERY_FEW = 8, 4
+"""Pairs in a group that is looked into only where its closest is among the closest of all; and how few of these are
+looked for that way."""
 ACROSS = 3
 """Nearest samples of other classes that are kept, so that one is left when the jackknife takes some out."""
 FEWEST = 20
@@ -50,7 +51,7 @@ def participation_ratio(vectors: Vectors) -> Dimension:
     trace, squared = _moments(vectors)
     value = trace**2 / max(squared, trace**2 / width) if trace > 0 else 0.0
     if n < 4 or trace == 0 or squared <= trace**2 / width:
-        return Dimension(value, torch.zeros(n, dtype=torch.float64))
+        return Dimension(value, vectors.new_zeros(n, dtype=torch.float64))
     size = (trace / width) ** 0.5  # an influence needs no more than float32 in numbers of middling size
     centred = torch.cat([(block / size).float() for block in _centred(vectors)])
     lengths = centred.square().sum(1).double()
@@ -177,7 +178,7 @@ def _closest(
     each of the others is all that it takes, and half the time.
     """
     count = closeness.shape[along]
-    if few > 4 or count < 16 * TOGETHER:
+    if few > VERY_FEW or count < 4 * VERY_FEW * TOGETHER:
         values, which = closeness.topk(min(few, count), dim=along)
         return values, which
     groups, wide = count // TOGETHER, (-1, 1) if along == 0 else (1, -1)
@@ -233,9 +234,9 @@ def class_gap(near: Neighbours, vectors: Vectors) -> Gap:
     dealt = dealt_groups(len(vectors))
     groups = int(dealt.max()) + 1
     value = float(near.gaps.quantile(0.5, interpolation="lower")) / spread(vectors)
-    squares, counts = torch.zeros(2, groups, dtype=torch.float64)
-    sums = torch.zeros(groups, vectors.shape[1], dtype=torch.float64)
-    for block, own in zip(_centred(vectors), dealt.split(BLOCK), strict=True):
+    squares, counts = vectors.new_zeros(2, groups, dtype=torch.float64)
+    sums = vectors.new_zeros(groups, vectors.shape[1], dtype=torch.float64)
+    for block, own in zip(_centred(vectors), dealt.to(vectors.device).split(BLOCK), strict=True):
         for total, parts in ((squares, block.square().sum(1)), (sums, block), (counts, torch.ones_like(block[:, 0]))):
             total.index_add_(0, own, parts)
     left = len(vectors) - counts

@@ -84,12 +84,15 @@ def profile(
         show_progress: whether to draw a progress bar.
 
     Raises:
-        ValueError: if a null holds other samples.
+        ValueError: if a null holds other samples, or other labels.
     """
     recording = trained.recording
     for other in (*untrained, *(one for one in (codebook, alone) if one is not None)):
         if not recording.ids.equal(other.recording.ids):
             raise ValueError("`untrained`, `codebook` and `alone` must hold the samples of `trained`, in its order.")
+        labels, others = recording.labels, other.recording.labels
+        if (labels is None) != (others is None) or (labels is not None and not labels.equal(others)):
+            raise ValueError("`untrained`, `codebook` and `alone` must have the labels of `trained`.")
     weights = resample(len(recording), draws, seed=seed)
     rows = accuracy(recording)
     with bar("measuring layers", len(recording.layers), show=show_progress) as progress:
@@ -107,8 +110,8 @@ def profile(
                 place = Place(layer.name, index, "clean", reduction)
                 for draw, first, found in zip(untrained, starts, nulls, strict=True):
                     others = _vectors(draw, layer)  # the input's are the same in every draw
-                    lie = space if torch.equal(others, vectors) else _space(others, draw, weights)
-                    found.append(_estimated(draw, layers, index, others, lie, weights, first))
+                    apart = space if torch.equal(others, vectors) else _space(others, draw, weights)
+                    found.append(_estimated(draw, layers, index, others, apart, weights, first))
                 shuffled = _shuffled(trained, layer, permutations=permutations, seed=seed)
                 for measure, estimate in own.items():
                     # a draw that can't be measured (one answer to all) leaves no null: the rest would be a selection
