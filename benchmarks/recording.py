@@ -155,7 +155,7 @@ def _peak(count: int, results: object) -> None:
         data = ls.load_data(Made(count))
         ls.record(network, data, layers, folder, reductions=reductions, show_progress=False)
         size = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
-    results.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, size))  # type: ignore[attr-defined]
+    results.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6, size))  # type: ignore[attr-defined]
 
 
 def memory() -> None:

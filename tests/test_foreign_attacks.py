@@ -60,7 +60,6 @@ def test_robustness_holds_them_against_ours_by_the_names_that_they_are_given(vic
 @pytest.mark.parametrize(
     ("attacks", "told"),
     [
-        ({"mine": "pgd:linf=8/255"}, "mine"),
         ({"clean": Noise(Budget("linf", 0.1))}, "clean"),
         ({}, "none"),
         ([], "none"),

@@ -295,7 +295,7 @@ def test_the_inputs_geometry_is_measured_once_and_is_every_draws_own(tmp_path, m
     seen, own = [], module._space
     monkeypatch.setattr(module, "_space", lambda vectors, *rest: seen.append(vectors) or own(vectors, *rest))
     rows = profiled(trained, [null])
-    inputs = trained.recording.vectors(trained.recording.layers[0])
+    inputs = module._vectors(trained, trained.recording.layers[0])
     assert sum(torch.equal(one, inputs) for one in seen) == 1
     for measure in ("participation_ratio", "dimension_twonn", "class_gap"):
         row = select(rows, measure=measure, layer="input", condition="clean").iloc[0]

@@ -517,7 +517,7 @@ import sys
 sys.path.insert(0, {tests!r})
 from conftest import tiny_data, tiny_module
 import torch
-from layerscope import Network, Study, attack, load_data
+from layerscope import Network, Study, attack, load_data, robustness, smallest_perturbations
 for make in (
     lambda: Study("run", tiny_module(), tiny_data(), grid=5),
     lambda: Study("run", tiny_module(), tiny_data(), grid="6x6"),
@@ -525,6 +525,8 @@ for make in (
     lambda: Study("run", tiny_module(), tiny_data(), attack=("pgd:linf=0.1", 5)),
     lambda: Study("run", tiny_module(), tiny_data(), attack=5),
     lambda: Study("run", tiny_module(), tiny_data(), smallest=5),
+    lambda: robustness(tiny_module(), tiny_data(), {{"mine": "pgd:linf=0.1"}}),
+    lambda: smallest_perturbations(tiny_module(), tiny_data(), 5),
     lambda: attack(Network(tiny_module()), torch.ones(3, 2, dtype=torch.int64), torch.ones(3).long(), "pgd:l2=1"),
     lambda: Network(tiny_module().state_dict()),
     lambda: load_data((tiny_data()[0], ["cat"] * 120)),
@@ -548,6 +550,8 @@ def test_arguments_of_another_type_are_told_where_nothing_else_checks_types():
             "ValueError `attack` must be one spec, such as 'pgd:linf=8/255', or several different ones, or None; ",
             "ValueError `attack` must be one spec, such as 'pgd:linf=8/255', or several different ones, or None; ",
             "ValueError `smallest` must be one of fmn, bisect, as 'fmn:linf'; got 5.",
+            "ValueError `attacks` must be specs, or perturbations by names other than 'clean', such as {'foolbox': ",
+            "ValueError `attack` must be one of fmn, bisect, as 'fmn:linf'; got 5.",
             "ValueError `inputs` must be numbers that can change a little, in float32 or float64; got torch.int64. ",
             "TypeError `module` must be a torch.nn.Module; got OrderedDict.",
             "TypeError `data`: labels must be whole numbers, the network's classes; got text.",
