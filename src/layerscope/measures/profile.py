@@ -91,7 +91,7 @@ def profile(
         if not recording.ids.equal(other.recording.ids):
             raise ValueError("`untrained`, `codebook` and `alone` must hold the samples of `trained`, in its order.")
         labels, others = recording.labels, other.recording.labels
-        if (labels is None) != (others is None) or (labels is not None and not labels.equal(others)):
+        if labels is not others and (labels is None or others is None or not labels.equal(others)):
             raise ValueError("`untrained`, `codebook` and `alone` must have the labels of `trained`.")
     weights = resample(len(recording), draws, seed=seed)
     rows = accuracy(recording)
