@@ -13,7 +13,7 @@ demo: .venv/.complete
 
 test: .venv/.complete
 	scripts/check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report=term --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --durations=10
 
 bench: .venv/.complete
 	$(BIN)/python -m pip install --progress-bar=on --constraint constraints.txt --group bench
