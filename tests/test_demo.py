@@ -135,7 +135,8 @@ def test_a_second_run_of_the_network_that_is_killed_on_its_way_ends_with_the_sam
     def small(folder):
         options = {
             "--model": "py:layerscope.demo:network", "--data": f"npz:{tmp_path / 'few.npz'}",
-            "--attack": "pgd:linf=8/255,steps=3", "--smallest": "fmn:linf,steps=5", "--untrained": "1", "--draws": "50", "--out": str(folder),
+            "--attack": "pgd:linf=8/255,steps=3", "--smallest": "fmn:linf,steps=5",
+            "--untrained": "1", "--draws": "50", "--out": str(folder),
         }  # fmt: skip
         line = [sys.executable, "-m", "layerscope", "run", *(part for pair in options.items() for part in pair)]
         return subprocess.Popen(line, stdout=subprocess.DEVNULL)
