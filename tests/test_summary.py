@@ -6,7 +6,7 @@ from math import nan
 import pytest
 
 from layerscope.results import Place, finding, table
-from layerscope.summary import attack_pairs, layer_of_departure, summary
+from layerscope.summary import Claim, _difference, attack_pairs, layer_of_departure, summary
 
 PGD, NOISE = "pgd:linf=8/255", "noise:pgd:linf=8/255"
 NAMES = ("input", "stem", "block", "logits")
@@ -382,6 +382,15 @@ def test_narrow_gaps_go_with_small_perturbations_where_the_correlation_is_above_
         "narrow gaps to another class go with small perturbations, not shown beyond what the answer's margin tells"
     )
     assert summary(table(rows)) == [f"Under mean: {verdict} ({detail}; the other way in 1: block)."]
+
+
+def test_a_verdict_that_names_its_reduction_is_the_same_under_another_name():
+    one, other = (
+        Claim("compresses beyond what mean alone does", "+2"),
+        Claim("compresses beyond what flat alone does", "+2"),
+    )
+    assert _difference("mean", {"a": one}, "flat", {"a": other}) == "mean and flat agree on every verdict."
+    assert "What depends on the reduction" in _difference("mean", {"a": one}, "flat", {"a": Claim("expands", "+2")})
 
 
 def test_a_correlation_without_an_interval_is_told_to_have_none():

@@ -224,7 +224,12 @@ def _difference(one: str, claims: dict[str, Claim], other: str, others: dict[str
     shared = [subject for subject in claims if subject in others]
     if not shared:
         return f"Nothing could be told under both {one} and {other}."
-    differ = [subject for subject in shared if claims[subject].verdict != others[subject].verdict]
+    # a verdict may name its reduction, which is no difference
+    differ = [
+        subject
+        for subject in shared
+        if claims[subject].verdict.replace(one, other) != others[subject].verdict.replace(one, other)
+    ]
     if not differ:
         return f"{one} and {other} agree on every verdict."
     parts = [f"under {one} {claims[subject].verdict}, under {other} {others[subject].verdict}" for subject in differ]

@@ -112,7 +112,20 @@ def attack(
     Returns:
         The perturbed `inputs`, inside budget and bounds (of texts, their tokens with the perturbed embeddings, which
         the network takes); `success`: whether each is answered with another class; and the `sizes` of the changes.
+
+    Raises:
+        TypeError: if the network is no Network, or the attack neither spec nor perturbation.
+        ValueError: if it can't be carried out; see `AbstractPerturbation`.
     """
+    if not isinstance(network, Network):
+        raise TypeError(
+            f"`network` must be a layerscope.Network; got {type(network).__name__}. Wrap it: Network(module)."
+        )
+    if not isinstance(attack, (str, AbstractPerturbation)):
+        raise TypeError(
+            f"`attack` must be a spec, such as 'pgd:linf=8/255', or a perturbation; got {type(attack).__name__}. Wrap "
+            "another library's: Foreign(Budget('linf', 8 / 255), search)."
+        )
     asked, numbers = attackable(network, inputs)
     found = (parse_attack(attack) if isinstance(attack, str) else attack)(asked, numbers, labels, seed=seed)
     return found._replace(inputs=asked.samples(found.inputs))
