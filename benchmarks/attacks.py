@@ -33,7 +33,7 @@ from layerscope.attacks import Budget, Foreign, attack
 from layerscope.preprocessing import Normalise
 
 Search = Callable[[ls.Network, Tensor, Tensor], Tensor]
-ROUNDS = 5
+ROUNDS = 9
 STEPS = 50
 SEEDS = 3
 

@@ -111,6 +111,19 @@ def _peers(
             return [[mean(one) for one in each.values()] for each in found]
 
         ways["torchlens, extract"] = lens
+    with contextlib.suppress(ImportError):
+        np.AxisError = np.exceptions.AxisError  # type: ignore[attr-defined]  # noqa: NPY201 - where thingsvision wants it
+        from thingsvision import get_extractor_from_model
+
+        with contextlib.redirect_stdout(io.StringIO()):
+            extractor = get_extractor_from_model(module, device="cpu", backend="pt")
+
+        def things() -> object:
+            with extractor.batch_extraction(module_names=list(names), output_type="tensor") as taking:
+                found = [taking.extract_batch(prepare(some), flatten_acts=False) for some in images.split(batch)]
+            return [[mean(one) for one in each.values()] for each in found]
+
+        ways["thingsvision, batch_extraction"] = things
     return ways
 
 

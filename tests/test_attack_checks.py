@@ -9,7 +9,7 @@ from torch import nn
 
 from layerscope import Network, demo
 from layerscope.attacks import FGSM, PGD, Budget, Foreign, attack, check_attack, parse_attack
-from layerscope.attacks.base import AbstractPerturbation
+from layerscope.attacks.base import AbstractPerturbation, Found
 
 ALL = {
     "a budget of 0 changes nothing", "inside budget and bounds", "success is that of the returned inputs",
@@ -211,13 +211,34 @@ def test_a_projection_that_does_nothing_is_found_out(victim, monkeypatch):
 
 
 @dataclass(frozen=True)
+class Boastful(AbstractPerturbation):
+    """Asks about inputs that lie far outside its budget, but for the last, which it leaves alone."""
+
+    def run(self, network, inputs, labels, draws):
+        far = 1 - inputs
+        far[-1] = inputs[-1]
+        fooled = network(far).argmax(1) != labels
+        assert fooled[:-1].any()
+        return Found(far, torch.cat([fooled[:-1], torch.tensor([True])]))
+
+
+def test_where_a_search_oversteps_its_budget_the_network_is_asked_again(victim):
+    network, inputs, labels = victim
+    found = Boastful(Budget("linf", 1e-4))(network, inputs, labels)
+    assert found.sizes.max() <= 1.001e-4
+    assert found.success[:-1].equal(answers(network, found.inputs)[:-1] != labels[:-1])
+    assert found.success[-1]  # not moved, so not asked again
+
+
+@dataclass(frozen=True)
 class Worse(AbstractPerturbation):
     """The more steps, the less it does."""
 
     steps: int = 4
 
     def run(self, network, inputs, labels, draws):
-        return FGSM(Budget("linf", self.budget.size if self.steps <= 4 else 0.0))(network, inputs, labels).inputs
+        smaller = FGSM(Budget("linf", self.budget.size if self.steps <= 4 else 0.0))
+        return Found(smaller(network, inputs, labels).inputs)
 
 
 def test_more_steps_that_do_less_are_found_out(victim):

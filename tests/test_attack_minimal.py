@@ -122,7 +122,7 @@ def test_halfway_to_the_original_the_network_is_not_fooled(spec):
 def test_what_fools_the_network_does_so_in_other_batches(spec):
     """At the boundary itself, sums that round otherwise would turn answers around."""
     network = demo.network()
-    batch = next(demo.test_data().batches(40))
+    batch = next(demo.test_data().batches(20))
     found = attack(network, batch.inputs, batch.labels, spec)
     assert found.success.all()
     for size in (1, 7, 16):
@@ -167,7 +167,7 @@ def test_both_starts_of_fmn_are_taken():
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("name", ["standard", "robust", "linear"])
 def test_the_median_is_no_larger_than_that_of_foolbox(name, norm):
-    batch = next(demo.test_data().batches(100))
+    batch = next(demo.test_data().batches(50))
     network = {"standard": demo.network, "robust": demo.robust_network, "linear": clothes}[name]()
     right = answers(network, batch.inputs) == batch.labels
     inputs, labels = batch.inputs[right], batch.labels[right]
@@ -183,7 +183,7 @@ def test_the_median_is_no_larger_than_that_of_foolbox(name, norm):
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_both_searches_find_about_the_same(norm):
-    batch = next(demo.test_data().batches(30))
+    batch = next(demo.test_data().batches(16))
     network = demo.network()
     one, two = (attack(network, batch.inputs, batch.labels, f"{kind}:{norm}") for kind in ("fmn", "bisect"))
     assert one.success.all()

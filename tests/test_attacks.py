@@ -254,11 +254,16 @@ def test_no_inputs_are_refused(victim):
 
 
 @pytest.mark.parametrize("label", [-1, 5])
-def test_labels_that_are_no_classes_are_refused(victim, label):
+@pytest.mark.parametrize(
+    "way",
+    [*(f"{kind}:linf=8/255" for kind in ATTACKS), FOREIGN["foolbox LinfPGD"]],
+    ids=lambda way: way if isinstance(way, str) else "foreign",
+)
+def test_labels_that_are_no_classes_are_refused(victim, way, label):
     network, inputs, labels = victim
     labels[4] = label
     with pytest.raises(ValueError, match=r"Labels must be classes of the network, 0 to 4; got labels from"):
-        attack(network, inputs, labels, "noise:linf=8/255")
+        attack(network, inputs, labels, way)
 
 
 def test_a_target_that_is_no_class_is_refused(victim):

@@ -12,7 +12,7 @@ import torch
 
 from layerscope import demo, encode, fit_atlas, load_run
 from layerscope.codes import best_of
-from layerscope.measures.topology import explained_variance
+from layerscope.measures.topology import explained_variance, squared_errors
 from layerscope.results import findings, select
 
 PGD, NOISE = "pgd:linf=8/255", "noise:pgd:linf=8/255"
@@ -112,7 +112,10 @@ def steps_and_variance(run, atlas):
         units = [best_of(codes, layer).unit for layer in layers]
         steps = [run.grid.distances[one, two].mean() for one, two in pairwise(units)]
         variances = [
-            explained_variance(atlas.maps[layer].scaled(clean.vectors(layer)), atlas.maps[layer], own)
+            explained_variance(
+                vectors := atlas.maps[layer].scaled(clean.vectors(layer)),
+                squared_errors(vectors, atlas.maps[layer], own),
+            )
             for layer, own in zip(layers, units, strict=True)
         ]
         found[reduction] = float(torch.stack(steps).mean()), variances

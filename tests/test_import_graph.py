@@ -1,6 +1,8 @@
 """The import graph is the architecture: every module imports only from layers below its own."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,3 +74,17 @@ def test_no_own_import_hides_in_a_function(path):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             hidden = [line for line, _ in own_imports(function, path)]
             assert not hidden, f"{path}:{hidden[:1]}: import from {PACKAGE} at the top, not inside {function.name}"
+
+
+def test_what_trains_no_map_does_without_scikit_learn():
+    code = (
+        "import sys, layerscope\n"
+        "from layerscope import som\n"
+        "assert 'sklearn' not in sys.modules and 'scipy.stats' not in sys.modules\n"
+        "assert {'SOM', 'stability', 'pictures', 'Grid'} <= set(dir(som))\n"
+        "assert som.SOM.__name__ == 'SOM' and som.stability.__name__ == 'stability' and som.pictures.u_matrix\n"
+        "assert 'sklearn' in sys.modules\n"
+        "som.nothing"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr
+    assert told.strip().endswith("AttributeError: module 'layerscope.som' has no attribute 'nothing'"), told

@@ -17,6 +17,7 @@ from layerscope.measures.topology import (
     drift_by_chance,
     explained_variance,
     explained_variance_draws,
+    squared_errors,
 )
 from layerscope.som import Grid, Map
 from layerscope.stats import resample
@@ -34,7 +35,7 @@ def r2(vectors, predicted):
 def test_explained_variance_is_scikit_learns():
     vectors, prototypes = 3 * gaussian(80, 4) + 1, gaussian(6, 4, seed=1)
     units = fitted(prototypes).best(vectors).unit
-    assert explained_variance(vectors, fitted(prototypes), units) == pytest.approx(
+    assert explained_variance(vectors, squared_errors(vectors, fitted(prototypes), units)) == pytest.approx(
         r2(vectors, prototypes[units]), abs=1e-5
     )
 
@@ -45,7 +46,9 @@ def test_explained_variance_is_scikit_learns():
 )
 def test_explained_variance_of_known_maps(prototypes, share):
     vectors, units = torch.tensor([[-1.0], [1.0], [1.0], [-1.0]]), torch.tensor([0, 1, 1, 0])
-    assert explained_variance(vectors, fitted(torch.tensor(prototypes)), units) == pytest.approx(share)
+    assert explained_variance(
+        vectors, squared_errors(vectors, fitted(torch.tensor(prototypes)), units)
+    ) == pytest.approx(share)
 
 
 def test_explained_variance_of_a_draw_is_that_of_the_samples_drawn():
@@ -55,15 +58,20 @@ def test_explained_variance_of_a_draw_is_that_of_the_samples_drawn():
     pairs = list(zip(vectors.tolist(), prototypes[units].tolist(), strict=True))
     expected = [r2(*zip(*repeated(pairs, counts), strict=True)) for counts in weights]
     np.testing.assert_allclose(
-        explained_variance_draws(vectors, fitted(prototypes), units, weights), expected, atol=1e-4
+        explained_variance_draws(vectors, squared_errors(vectors, fitted(prototypes), units), weights),
+        expected,
+        atol=1e-4,
     )
 
 
 def test_a_layer_that_never_changes_has_no_variance_to_explain():
     vectors, units = torch.full((30, 2), 0.1), torch.zeros(30, dtype=torch.int64)
     at_zero = fitted(torch.zeros(2, 2))
-    assert explained_variance(vectors, at_zero, units) == 0
-    assert explained_variance_draws(vectors, at_zero, units, resample(30, 10, seed=0)).tolist() == [0.0] * 10
+    assert explained_variance(vectors, squared_errors(vectors, at_zero, units)) == 0
+    assert (
+        explained_variance_draws(vectors, squared_errors(vectors, at_zero, units), resample(30, 10, seed=0)).tolist()
+        == [0.0] * 10
+    )
 
 
 @pytest.mark.parametrize("kind", ["hexagonal", "rectangular"])

@@ -153,8 +153,8 @@ def linear(value: float, influence: PerSample, weights: Weights, *, error: float
     n = len(influence)
     independent = float(influence.double().std()) / sqrt(n) if n > 1 else 0.0
     error = independent if error is None else error
-    scale = error / independent if independent > 0 else 1.0
-    replicates = value + scale * (weights.double() @ influence.double()) / n
+    pulls = (influence / (independent or 1.0)).to(weights)  # of middling size, so that single precision is enough
+    replicates = value + error * (weights @ pulls).double() / n
     return Estimate(value, replicates.float(), (value - Z * error, value + Z * error), n)
 
 

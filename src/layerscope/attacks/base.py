@@ -18,6 +18,9 @@ from layerscope.network import Network
 from layerscope.store import tensors_digest
 from layerscope.types import Flags, Inputs, Labels, Logits, PerSample
 
+ULPS = 4
+"""By how many units in the last place a search's own projection may miss the budget."""
+
 
 class Attacked(NamedTuple):
     """Perturbed inputs."""
@@ -28,6 +31,15 @@ class Attacked(NamedTuple):
     """(n,): whether the network's answer to them is not the label; of a targeted attack, whether it is the target."""
     sizes: PerSample
     """(n,): how large each change is, in the budget's norm."""
+
+
+class Found(NamedTuple):
+    """What a search came to."""
+
+    inputs: Inputs
+    """(n, ...). May overstep budget and bounds: the caller projects."""
+    success: Flags | None = None
+    """(n,): whether the network, asked about just these, answered as the search wanted; None if it was not asked."""
 
 
 class Draws:
@@ -76,8 +88,8 @@ class AbstractPerturbation(ABC):
     """Whether the search is another library's, so that nothing is taken on trust."""
 
     @abstractmethod
-    def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Inputs:
-        """Search. May overstep budget and bounds: the caller projects.
+    def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Found:
+        """Search.
 
         Args:
             network: the network. Its parameters need no gradient meanwhile.
@@ -147,23 +159,39 @@ class AbstractPerturbation(ABC):
         stream = "noise" if self.aimless else ""
         draws = Draws(inputs, range(len(inputs)) if ids is None else ids, seed, stream=stream, support=support)
         with _untouched(network, by_value=self.foreign):
-            with torch.no_grad():
-                check_labels(labels, network.rows(torch.tensor([0]))(inputs[:1]).shape[1])
-            found = self.run(network, inputs, labels, draws).detach()
+            if self.foreign:  # whose own errors would not say it
+                with torch.no_grad():
+                    check_labels(labels, network.rows(torch.tensor([0]))(inputs[:1]).shape[1])
+            found, success = self.run(network, inputs, labels, draws)
+            found = found.detach()
             if found.shape != inputs.shape or not found.isfinite().all():
                 raise ValueError(
                     f"The attack must return finite inputs of shape {tuple(inputs.shape)}; got shape "
                     f"{tuple(found.shape)}{'' if found.isfinite().all() else ' with NaN or infinity in it'}."
                 )
-            found = self._inside(found.to(inputs), inputs, network)
+            reached = self._inside(found.to(inputs), inputs, network)
             with torch.no_grad():
-                success = self.succeeds(network(found).argmax(1), labels)
-        return Attacked(found, success, self.budget.geometry.of(found - inputs))
+                if success is None:
+                    logits = network(reached)
+                    check_labels(labels, logits.shape[1])
+                    success = self.succeeds(logits.argmax(1), labels)
+                else:  # of those that were moved since, the network is asked again
+                    moved = (reached != found).flatten(1).any(1).nonzero()[:, 0]
+                    if len(moved):
+                        answers = network.rows(moved)(reached[moved]).argmax(1)
+                        success = success.index_copy(0, moved, self.succeeds(answers, labels[moved]))
+        return Attacked(reached, success, self.budget.geometry.of(reached - inputs))
 
     def _inside(self, found: Inputs, inputs: Inputs, network: Network) -> Inputs:
-        """Projected into budget and bounds."""
-        radius = inputs.new_full((len(inputs),), self.budget.size)
-        found = inside(found, inputs, self.budget.geometry, radius, network.bounds)
+        """Projected into budget and bounds, where they are overstepped by more than rounding."""
+        norm, size, (low, high) = self.budget.geometry, self.budget.size, network.bounds
+        rounding = ULPS * torch.finfo(inputs.dtype).eps * (size + norm.of(inputs))
+        beyond = norm.of(found - inputs) > size + rounding
+        beyond |= ((found < low) | (found > high)).flatten(1).any(1)
+        rows = beyond.nonzero()[:, 0]
+        if len(rows):
+            radius = inputs.new_full((len(rows),), self.budget.size)
+            found = found.index_copy(0, rows, inside(found[rows], inputs[rows], norm, radius, network.bounds))
         support = network.support(inputs)
         return found if support is None else torch.where(support, found, inputs)
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from layerscope.attacks.base import AbstractPerturbation, Draws
+from layerscope.attacks.base import AbstractPerturbation, Draws, Found
 from layerscope.attacks.budget import L2, wide
 from layerscope.network import Network
 from layerscope.types import Inputs, Labels, PerSample
@@ -28,11 +28,11 @@ class Noise(AbstractPerturbation):
 
     aimless: ClassVar[bool] = True
 
-    def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Inputs:  # noqa: ARG002 - family
+    def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Found:  # noqa: ARG002 - family
         """One random sign per entry, or one random direction per sample."""
         if self.budget.norm == "linf":
-            return inputs + self.budget.size * draws.uniform().sign()
-        return inputs + self.budget.size * L2().steepest(draws.normal())
+            return Found(inputs + self.budget.size * draws.uniform().sign())
+        return Found(inputs + self.budget.size * L2().steepest(draws.normal()))
 
 
 @final
@@ -42,10 +42,10 @@ class Uniform(AbstractPerturbation):
 
     aimless: ClassVar[bool] = True
 
-    def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Inputs:  # noqa: ARG002 - family
+    def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Found:  # noqa: ARG002 - family
         """One draw per sample."""
         radius = inputs.new_full((len(inputs),), self.budget.size)
-        return inputs + self.budget.geometry.start(draws.uniform(), draws.normal(), radius)
+        return Found(inputs + self.budget.geometry.start(draws.uniform(), draws.normal(), radius))
 
 
 def matched_noise(

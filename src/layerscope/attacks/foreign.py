@@ -6,7 +6,7 @@ from typing import ClassVar, final
 
 import torch
 
-from layerscope.attacks.base import AbstractPerturbation, Draws
+from layerscope.attacks.base import AbstractPerturbation, Draws, Found
 from layerscope.attacks.budget import slack
 from layerscope.network import Network
 from layerscope.types import Inputs, Labels
@@ -29,7 +29,7 @@ class Foreign(AbstractPerturbation):
     """The attack. `network` maps inputs in the bounds to logits; libraries that want a module take
     `network.as_module()`."""
 
-    def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Inputs:
+    def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Found:
         """Call it, and see that it kept to the budget."""
         with torch.random.fork_rng(devices=[network.device] if network.device.type == "cuda" else []):
             torch.manual_seed(draws.seed)
@@ -53,4 +53,4 @@ class Foreign(AbstractPerturbation):
                 f"by {largest:g}. Give it the same budget in input space, where pixels go from {low:g} to {high:g}: "
                 "the usual mistake is a budget after normalisation."
             )
-        return found
+        return Found(found)

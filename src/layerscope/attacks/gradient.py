@@ -7,7 +7,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from layerscope.attacks.base import AbstractPerturbation, Draws
+from layerscope.attacks.base import AbstractPerturbation, Draws, Found
 from layerscope.attacks.budget import AbstractNorm, wide
 from layerscope.attacks.losses import AWAY, TOWARD, Aim, cross_entropy, dlr, slope
 from layerscope.network import Network
@@ -30,10 +30,10 @@ class FGSM(AbstractPerturbation):
     Under `l2`, along the gradient.
     """
 
-    def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Inputs:  # noqa: ARG002 - family
+    def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Found:  # noqa: ARG002 - family
         """One step."""
         gradient = slope(network, inputs, labels, cross_entropy).gradient
-        return inputs + self.budget.size * self.budget.geometry.steepest(gradient)
+        return Found(inputs + self.budget.size * self.budget.geometry.steepest(gradient))
 
 
 @final
@@ -69,11 +69,11 @@ class PGD(AbstractPerturbation):
         """Whether answers are wrong; with a target, whether they are the target."""
         return answers != labels if self.target is None else answers == self.target
 
-    def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Inputs:
+    def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Found:
         """Ascend, from each start."""
         norm, radius = self.budget.geometry, inputs.new_full((len(inputs),), self.budget.size)
         found, left = inputs.clone(), torch.arange(len(inputs), device=inputs.device)
-        aims = labels
+        success, aims = torch.zeros_like(labels, dtype=torch.bool), labels
         if self.target is not None:
             with torch.no_grad():
                 classes = network.rows(torch.tensor([0]))(inputs[:1]).shape[1]
@@ -87,11 +87,11 @@ class PGD(AbstractPerturbation):
                 network.rows(left), inputs[left], aims[left], start, norm, radius[left], self.steps,
                 aim=AWAY if self.target is None else TOWARD, stop=self.stop == "fooled",
             )  # fmt: skip
-            found[left] = reached
+            found[left], success[left] = reached, fooled
             left = left[~fooled]
             if not len(left):
                 break
-        return found
+        return Found(found, success)
 
 
 def ascend(
@@ -172,17 +172,18 @@ class APGD(AbstractPerturbation):
         """The cross-entropy, or the ratio of logits."""
         return LOSSES[self.loss]
 
-    def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Inputs:
+    def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Found:
         """Ascend, from each start."""
         found, left = inputs.clone(), torch.arange(len(inputs), device=inputs.device)
+        success = torch.zeros_like(labels, dtype=torch.bool)
         for restart in range(self.restarts):
             some = draws.rows(left)
             reached, fooled = self._ascend(network.rows(left), inputs[left], labels[left], some, restart)
-            found[left] = reached
+            found[left], success[left] = reached, fooled
             left = left[~fooled]
             if not len(left):
                 break
-        return found
+        return Found(found, success)
 
     def _ascend(
         self, network: Network, inputs: Inputs, labels: Labels, draws: Draws, restart: int

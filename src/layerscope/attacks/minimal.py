@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from layerscope.attacks.base import AbstractPerturbation, Draws
+from layerscope.attacks.base import AbstractPerturbation, Draws, Found
 from layerscope.attacks.budget import TINY, wide
 from layerscope.attacks.gradient import ascend, check_steps
 from layerscope.attacks.losses import AWAY, PAST, SECOND, Aim, margin_loss, slope
@@ -52,7 +52,7 @@ class FMN(AbstractPerturbation):
         """The margin of the best other logit."""
         return SECOND.loss
 
-    def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Inputs:  # noqa: ARG002 - family
+    def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Found:  # noqa: ARG002 - family
         """Search from both starts."""
         best, sizes = self._search(network, inputs, labels, SECOND)
         second, nearest = _rivals(network, inputs, labels, self.budget.geometry.dual)
@@ -63,7 +63,7 @@ class FMN(AbstractPerturbation):
             )
             better = others < sizes[rows]
             best[rows[better]] = found[better]
-        return _drawn_back(network, inputs, labels, best)
+        return Found(_drawn_back(network, inputs, labels, best))
 
     def _search(self, network: Network, inputs: Inputs, aims: Tensor, aim: Aim) -> tuple[Inputs, PerSample]:
         """One start: the nearest input found that is answered wrong, and how far it is; infinite where none was."""
@@ -120,7 +120,7 @@ class Bisected(AbstractPerturbation):
         """The margin of the best other logit."""
         return SECOND.loss
 
-    def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Inputs:
+    def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Found:
         """Double the budget until it is enough, then halve the gap."""
         norm = self.budget.geometry
         widest = min(self.budget.size, self.budget.widest(network.bounds, inputs[0].numel()))
@@ -143,7 +143,7 @@ class Bisected(AbstractPerturbation):
             self._try(network, inputs, aims, draws, middle, best, fooled)
             hit = fooled & enough
             least, most = torch.where(hit, least, middle), torch.where(hit, middle, most)
-        return _drawn_back(network, inputs, labels, best)
+        return Found(_drawn_back(network, inputs, labels, best))
 
     def _try(
         self, network: Network, inputs: Inputs, aims: Tensor, draws: Draws, radius: PerSample, best: Inputs,

@@ -7,7 +7,7 @@ from math import isfinite
 from typing import NamedTuple
 
 import torch
-from scipy.stats import binomtest
+from scipy.special import bdtrc
 
 from layerscope.attacks.base import AbstractPerturbation, Attacked
 from layerscope.attacks.budget import Budget, slack, wide
@@ -227,7 +227,7 @@ def _with_huge_budget(
 def _no_less(name: str, other: str, success: Flags, rival: Flags) -> Check:
     """Whether the rival does not succeed more often than chance lets it: one-sided sign test on what differs."""
     only, gone = int((rival & ~success).sum()), int((success & ~rival).sum())
-    p = float(binomtest(only, only + gone, alternative="greater").pvalue) if only + gone else 1.0
+    p = float(bdtrc(only - 1, only + gone, 0.5)) if only else 1.0  # P(at least so many of a fair coin's throws)
     return Check(
         name, p >= UNLIKELY,
         f"{float(success.float().mean()):.1%} succeed, {float(rival.float().mean()):.1%} by {other}"

@@ -56,7 +56,8 @@ def participation_ratio(vectors: Vectors) -> Dimension:
     centred = torch.cat([(block / size).float() for block in _centred(vectors)])
     lengths = centred.square().sum(1).double()
     if width <= n:
-        along = ((centred @ (centred.T @ centred)) * centred).sum(1).double()
+        products = centred.T @ centred
+        along = torch.cat([((rows @ products) * rows).sum(1) for rows in centred.split(BLOCK)]).double()
     else:
         along = torch.cat([(rows @ centred.T).square().sum(1) for rows in centred.split(BLOCK)]).double()
     trace, squared = trace / size**2, squared / size**4
@@ -125,10 +126,11 @@ def neighbours(vectors: Vectors, labels: Labels | None, k: int) -> Neighbours:
     """
     count, few = len(vectors), min(k, len(vectors) - 1)
     centred = (vectors - vectors.mean(0, dtype=torch.float64).to(vectors.dtype)).float()
-    half = centred.square().sum(1) / 2
+    half = torch.cat([rows.square().sum(1) for rows in centred.split(BLOCK)]) / 2
     nearest, others = _Nearest(centred, few), _Nearest(centred, 0 if labels is None else min(ACROSS, few))
     height = max(1, min(count, PAIRS // count))  # as tall as may be: few of many are found faster than of some
     held = centred.new_empty(height, -(-count // ALIGNED) * ALIGNED)
+    alike = torch.empty_like(held, dtype=torch.bool)
     for start in range(0, count, height):
         own, rest = centred[start : start + height], centred[start:]
         closeness = held[: len(own), : len(rest)]
@@ -137,7 +139,9 @@ def neighbours(vectors: Vectors, labels: Labels | None, k: int) -> Neighbours:
         closeness.diagonal().fill_(-torch.inf)
         nearest.update(start, closeness)
         if labels is not None:
-            closeness.masked_fill_(labels[start : start + height, None] == labels[start:], -torch.inf)
+            same = alike[: len(own), : len(rest)]
+            torch.eq(labels[start : start + height, None], labels[start:], out=same)
+            closeness.masked_fill_(same, -torch.inf)
             others.update(start, closeness)
     near, gaps = (one.distances(vectors) for one in (nearest, others))
     return Neighbours(*near, *gaps)
@@ -335,7 +339,8 @@ def class_separation_draws(vectors: Vectors, labels: Labels, weights: Weights) -
 
 def _separation(vectors: Vectors, labels: Labels, weights: Weights) -> Replicates:
     centred = (vectors - vectors.mean(0, dtype=torch.float64).to(vectors.dtype)).float()
-    total = weights.double() @ torch.cat([block.double().square().sum(1) for block in centred.split(BLOCK)])
+    parts = zip(weights.split(BLOCK, 1), centred.split(BLOCK), strict=True)
+    total = sum(own.double() @ block.double().square().sum(1) for own, block in parts)
     n, explained = weights.sum(1).double(), torch.zeros(len(weights), dtype=torch.float64)
     whole = torch.zeros(len(weights), centred.shape[1], dtype=torch.float64)
     present = torch.zeros(len(weights), dtype=torch.float64)

@@ -38,7 +38,7 @@ TRUSTED, TRUST_NEIGHBOURS = 1000, 5
 """Samples that trustworthiness is taken on, and its k."""
 SCALES = (2, 4, 8)
 """The intrinsic dimension is taken on every second, fourth and eighth sample, too."""
-CELLS = 2**22
+CELLS = 2**20
 """Cells of joint counts held at once, whatever the number of permutations."""
 
 Found = dict[str, Estimate]
@@ -123,7 +123,7 @@ def profile(
                 if codebook is not None:
                     rows += _rows(_codes(codebook, layer, weights), place._replace(condition="codebook"))
                 rows += _rows({m: floor[m] for m in own if m in floor}, place._replace(condition="reduction"))
-                rows += _scales(trained, layer, place) + _opinions(trained, layer, place)
+                rows += _scales(vectors, place) + _opinions(trained, layer, place)
                 depth.append(own)
                 permuted.append(shuffled.get("label_information"))
                 progress.advance()
@@ -184,11 +184,12 @@ def _estimated(
     if start is not None and end is not None:
         found |= _stretched(start, end, weights)
     found |= _codes(coded, layer, weights)
-    errors = (vectors - fitted.prototypes[best.unit]).norm(dim=1).double()
+    squares = topology.squared_errors(vectors, fitted, best.unit)
+    errors = squares.double().sqrt()
     found["quantization_error"] = linear(float(errors.mean()), errors - errors.mean(), weights)
     found["explained_variance"] = bootstrapped(
-        topology.explained_variance(vectors, fitted, best.unit),
-        topology.explained_variance_draws(vectors, fitted, best.unit, weights),
+        topology.explained_variance(vectors, squares),
+        topology.explained_variance_draws(vectors, squares, weights),
         len(vectors),
     )
     broken = topology.broken_neighbours(best.unit, best.second, fitted.grid)
@@ -312,16 +313,17 @@ def _paired(coded: Coded, layers: Sequence[Layer], index: int) -> Band:
     return Band(chance, (chance, chance))
 
 
-def _scales(coded: Coded, layer: Layer, place: Place) -> list[Result]:
+def _scales(vectors: Vectors, place: Place) -> list[Result]:
     """The intrinsic dimension on fewer and fewer samples: a dimension that is one hardly changes."""
-    vectors = _vectors(coded, layer)
     rows = []
     for step in SCALES:
         some = vectors[::step]
-        some = some[geometry.distinct(some)]
+        near = geometry.neighbours(some, None, 2)
+        if bool((near.distances == 0).any()):
+            some = some[geometry.distinct(some)]
+            near = geometry.neighbours(some, None, 2)
         if len(some) < geometry.FEWEST:
             break
-        near = geometry.neighbours(some, None, 2)
         one = geometry.dimension_twonn(near)
         if one.value == one.value:
             half = Z * geometry.dependent_error(one.influence, near.indices)

@@ -60,7 +60,7 @@ class Map:
 
     def scaled(self, vectors: Vectors) -> Vectors:
         """The vectors as the map sees them."""
-        return ((vectors - self.offset) / self.scale).to(self.prototypes.dtype)
+        return (vectors - self.offset).div_(self.scale).to(self.prototypes.dtype)
 
 
 class Tally:
