@@ -96,6 +96,14 @@ def test_the_interval_of_a_share_is_wilsons(successes, n):
     assert share_interval(successes, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
+@pytest.mark.parametrize("n", [1, 7, 1000, 1009, 60_000])
+def test_the_interval_of_a_share_holds_it_where_all_or_none_count(n):
+    """Rounding puts the formula's own bound for none of 1,000 at 2e-19, above the share."""
+    assert share_interval(0, n)[0] == 0 < share_interval(0, n)[1]
+    assert share_interval(n, n)[1] == 1 > share_interval(n, n)[0]
+    assert all(share_interval(k, n)[0] <= k / n <= share_interval(k, n)[1] for k in range(0, n, 1 + n // 50))
+
+
 def test_the_interval_of_a_share_has_a_width_where_all_samples_agree():
     low, high = share_interval(0, 50)
     assert low == pytest.approx(0.0, abs=1e-12)

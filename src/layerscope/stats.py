@@ -123,7 +123,7 @@ def share_interval(successes: int, n: int) -> tuple[float, float]:
     share = successes / n
     centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z / (1 + Z**2 / n) * sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-    return centre - half, centre + half
+    return min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)  # rounding alone could pass them
 
 
 def weighted_mean(values: Float[Tensor, " n"], weights: Weights) -> Replicates:

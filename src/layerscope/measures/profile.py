@@ -371,7 +371,7 @@ def _pooled(values: Sequence[float]) -> Band | None:
 
 def _chance(values: Float[Tensor, " permutations"] | None) -> Band | None:
     """Mean and middle 95 % over permutations."""
-    return None if values is None else Band(float(values.mean()), quantile_bounds(values))
+    return None if values is None else Band(float(values.double().mean()), quantile_bounds(values))
 
 
 def _beside_chance(estimate: Estimate, chance: Band | None) -> Estimate:
