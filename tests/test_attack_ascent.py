@@ -311,6 +311,8 @@ def test_the_box_of_linf_is_ball_and_bounds_one_after_the_other(bounds, size):
 # beside other libraries
 
 COUNT = 100
+ONE = 100 / COUNT
+"""One image, in percent. Many images and seeds are the benchmark's business (`benchmarks/attacks.py strength`)."""
 BUDGETS = [
     ("standard", "linf", 3 / 255), ("standard", "l2", 0.4), ("robust", "linf", 8 / 255), ("robust", "l2", 1.5),
     ("linear", "linf", 3 / 255), ("linear", "l2", 0.5),
@@ -333,17 +335,17 @@ def fooled(name, one):
 
 @pytest.mark.parametrize(("name", "norm", "size"), BUDGETS)
 def test_pgd_fools_as_many_as_foolbox_and_art_do(name, norm, size):
-    ours = fooled(name, f"pgd:{norm}={size},steps=30,restarts=2,stop=fooled")
+    ours = fooled(name, f"pgd:{norm}={size},steps=50,restarts=2,stop=fooled")
     assert 5 < ours < 98
-    assert ours >= fooled(name, foolbox_pgd(norm, size, steps=30)) - 0.5
-    assert ours >= fooled(name, art_pgd(norm, size, eps_step=size / 12, max_iter=30, num_random_init=1)) - 0.5
+    assert ours >= fooled(name, foolbox_pgd(norm, size, steps=50)) - ONE
+    assert ours >= fooled(name, art_pgd(norm, size, eps_step=size / 20, max_iter=50, num_random_init=1)) - ONE
 
 
 @pytest.mark.parametrize(("name", "norm", "size"), BUDGETS)
 def test_apgd_fools_as_many_as_art_does(name, norm, size):
     ours = fooled(name, f"apgd-ce:{norm}={size},steps=30")
     theirs = art_apgd(norm, size, eps_step=2 * size, max_iter=30, nb_random_init=1, loss_type="cross_entropy")
-    assert ours >= fooled(name, theirs) - 0.5
+    assert ours >= fooled(name, theirs) - ONE
 
 
 def test_attacks_do_more_than_noise_on_the_bundled_network_and_less_on_its_robust_twin():

@@ -221,7 +221,7 @@ def test_inputs_outside_the_bounds_are_refused(victim, shift):
 def test_inputs_that_are_not_a_number_are_refused(victim):
     network, inputs, labels = victim
     inputs[3, 0, 0, 0] = torch.nan
-    with pytest.raises(ValueError, match=r"must lie in the network's bounds \[0, 1\]; got values from nan to nan"):
+    with pytest.raises(ValueError, match=r"`inputs` must be finite; got NaN or infinity"):
         attack(network, inputs, labels, "pgd:linf=8/255")
 
 

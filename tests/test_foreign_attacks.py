@@ -44,9 +44,7 @@ def test_any_callable_is_an_attack(victim):
 def test_robustness_holds_them_against_ours_by_the_names_that_they_are_given(victim):
     network, inputs, labels = victim
     theirs = foreign(lambda network, inputs, labels: (inputs + 0.1).clamp(0, 1))
-    found = robustness(
-        network, (inputs, labels), {"up": theirs, "noise": Noise(Budget("linf", 0.1))}, show_progress=False
-    )
+    found = robustness(network, (inputs, labels), {"up": theirs, "noise": "noise:linf=0.1"}, show_progress=False)
     answers_ = network((inputs + 0.1).clamp(0, 1)).argmax(1)
     assert found.samples["answer:up"].tolist() == answers_.tolist()
     rows = {row.condition: row.value for row in found.results}

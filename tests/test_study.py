@@ -427,6 +427,13 @@ def test_a_folder_with_another_run_is_left_alone_and_shows_the_difference(tiny_r
     assert measured(tiny_run) == before
 
 
+@pytest.mark.parametrize("options", [{"attack": ("pgd:linf=8/255", "pgd:linf=8")}, {"smallest": "fmn:linf=8"}])
+def test_a_budget_wider_than_the_bounds_is_refused_before_anything_is_recorded(tmp_path, options):
+    with pytest.raises(ValueError, match=r"`linf` 8 is wider than the network's bounds \[0, 1\]"):
+        study(tmp_path / "run", **options).run()
+    assert not (tmp_path / "run").exists()
+
+
 def test_overwrite_deletes_the_other_run_and_nothing_else(tmp_path):
     study(tmp_path / "run", untrained=1).run()
     (tmp_path / "run" / "notes.txt").write_text("mine")
@@ -528,7 +535,7 @@ for make in (
     lambda: Study("run", tiny_module(), tiny_data(), smallest=5),
     lambda: attack(tiny_module(), torch.ones(3, 2), torch.ones(3).long(), "pgd:l2=1"),
     lambda: attack(Network(tiny_module()), torch.ones(3, 2), torch.ones(3).long(), print),
-    lambda: robustness(tiny_module(), tiny_data(), {{"mine": "pgd:linf=0.1"}}),
+    lambda: robustness(tiny_module(), tiny_data(), {{"mine": 5}}),
     lambda: smallest_perturbations(tiny_module(), tiny_data(), 5),
     lambda: attack(Network(tiny_module()), torch.ones(3, 2, dtype=torch.int64), torch.ones(3).long(), "pgd:l2=1"),
     lambda: Network(tiny_module().state_dict()),

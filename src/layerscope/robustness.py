@@ -39,7 +39,7 @@ class Robustness(NamedTuple):
 def robustness(
     network: Network | torch.nn.Module | str,
     data: object,
-    attacks: str | Sequence[str] | Mapping[str, AbstractPerturbation],
+    attacks: str | Sequence[str] | Mapping[str, str | AbstractPerturbation],
     *,
     surrogate: Network | torch.nn.Module | str | None = None,
     batch_size: int = 250,
@@ -53,8 +53,8 @@ def robustness(
         data: see `load_data`; labelled samples of numbers (images, tables), or texts or tokens, whose embeddings are
             changed (see `attackable`).
         attacks: one spec or several; see `parse_attack`. Those that look for the smallest change (`fmn`, `bisect`) give
-            its median over the samples that are answered right. Or perturbations by the names that they are to have,
-            such as `{"foolbox": Foreign(Budget("linf", 8 / 255), search)}`.
+            its median over the samples that are answered right. Or specs and perturbations by the names that they are
+            to have, such as `{"foolbox": Foreign(Budget("linf", 8 / 255), search)}`.
         surrogate: another network of the same classes, on which attacks are made to see whether they carry over.
         batch_size: samples attacked together.
         seed: of random starts and of noise.
@@ -66,9 +66,10 @@ def robustness(
         AllWrongError: if every sample is answered wrong already.
     """
     if not isinstance(attacks, Mapping):
-        attacks = {spec: parse_attack(spec) for spec in ((attacks,) if isinstance(attacks, str) else attacks)}
-    wrong = [name for name, one in attacks.items() if not isinstance(one, AbstractPerturbation) or name == "clean"]
-    if wrong or not attacks:
+        attacks = {spec: spec for spec in ((attacks,) if isinstance(attacks, str) else attacks)}
+    named = {name: parse_attack(one) if isinstance(one, str) else one for name, one in attacks.items()}
+    wrong = [name for name, one in named.items() if not isinstance(one, AbstractPerturbation) or name == "clean"]
+    if wrong or not named:
         raise ValueError(
             "`attacks` must be specs, or perturbations by names other than 'clean', such as {'foolbox': "
             f"Foreign(Budget('linf', 8 / 255), search)}}; got {', '.join(wrong) or 'none'}."
@@ -76,15 +77,15 @@ def robustness(
     network = load_network(network)
     other = None if surrogate is None else load_network(surrogate)
     samples = load_data(data, resize=network.resize, show_progress=show_progress)
-    parts, checks = [], _checked(network, samples, attacks, other, seed)
-    with bar("attacking", len(samples) * len(attacks), unit="samples", show=show_progress) as progress:
+    parts, checks = [], _checked(network, samples, named, other, seed)
+    with bar("attacking", len(samples) * len(named), unit="samples", show=show_progress) as progress:
         for batch in samples.batches(batch_size):
             check_inputs(batch, network)
             (asked, inputs), labels = attackable(network, batch.inputs), batch.labels
             assert labels is not None
             with torch.no_grad():
                 part = {"id": batch.ids, "label": labels, "answer": network(batch.inputs).argmax(1).cpu()}
-            for spec, perturbation in attacks.items():
+            for spec, perturbation in named.items():
                 found = perturbation(asked, inputs, labels, ids=batch.ids.tolist(), seed=seed)
                 with torch.no_grad():
                     part[f"answer:{spec}"] = asked(found.inputs).argmax(1).cpu()
@@ -99,7 +100,7 @@ def robustness(
             "check that labels and preprocessing are the network's own."
         )
     rows = [_share("accuracy", int(right.sum()), len(table), "clean")]
-    for spec, perturbation in attacks.items():
+    for spec, perturbation in named.items():
         rows.append(_row(table, right, spec, perturbation, seed))
     return Robustness(table, tuple(rows), checks)
 

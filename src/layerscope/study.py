@@ -260,7 +260,9 @@ class Study:
         probe = measured.take(measured.rows[:2])
         _check_fit(network, probe, fitted.take(fitted.rows[:2]), measured)
         if self.attack or self.smallest:
-            attackable(network, probe.inputs)
+            asked, numbers = attackable(network, probe.inputs)
+            for spec in (*(self.attack or ()), *([self.smallest] if self.smallest else [])):
+                parse_attack(spec).check_budget(asked, numbers)
         names, why = choose_layers(network, probe.inputs, self.layers)
         self._say(f"Layers ({why}): input, {', '.join(names)}, logits")
         settings = self._settings(network, measured, fitted, names, grid)

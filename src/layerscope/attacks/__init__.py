@@ -111,7 +111,8 @@ def attack(
 
     Returns:
         The perturbed `inputs`, inside budget and bounds (of texts, their tokens with the perturbed embeddings, which
-        the network takes); `success`: whether each is answered with another class; and the `sizes` of the changes.
+        the network takes); `success`: whether each is answered with another class than its label, as those are, too,
+        that were answered wrong before; and the `sizes` of the changes.
 
     Raises:
         TypeError: if the network is no Network, or the attack neither spec nor perturbation.

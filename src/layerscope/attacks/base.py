@@ -108,6 +108,16 @@ class AbstractPerturbation(ABC):
         return answers != labels
 
     @final
+    def check_budget(self, network: Network, inputs: Inputs) -> None:
+        """Raise ValueError where the budget is wider than the bounds of such inputs."""
+        widest, (low, high) = self.budget.widest(network.bounds, inputs[0].numel()), network.bounds
+        if isfinite(self.budget.size) and self.budget.size > widest:
+            raise ValueError(
+                f"`{self.budget.norm}` {self.budget.size:g} is wider than the network's bounds [{low:g}, {high:g}] "
+                f"({widest:g}), so that any input becomes any other; give a budget in input space, such as 8/255."
+            )
+
+    @final
     def __call__(
         self, network: Network, inputs: Inputs, labels: Labels, *, ids: Sequence[int] | None = None, seed: int = 0
     ) -> Attacked:
@@ -125,9 +135,9 @@ class AbstractPerturbation(ABC):
             seed: of the noise.
 
         Raises:
-            ValueError: if inputs lie outside the bounds, labels are no classes of the network, or the budget is wider
-                than the bounds; if the network has no gradients where they are needed; if a foreign attack oversteps
-                the budget or the bounds, or changes the network.
+            ValueError: if inputs are not finite or lie outside the bounds, labels are no classes of the network, or the
+                budget is wider than the bounds; if the network has no gradients where they are needed; if a foreign
+                attack oversteps the budget or the bounds, or changes the network.
         """
         if not isinstance(labels, Tensor) or labels.ndim != 1 or labels.is_floating_point():
             told = f"{labels.dtype} of shape {tuple(labels.shape)}" if isinstance(labels, Tensor) else repr(labels)
@@ -142,18 +152,15 @@ class AbstractPerturbation(ABC):
                 f"`inputs` must be numbers that can change a little, in float32 or float64; got {inputs.dtype}. A "
                 "network of another precision takes float32 inputs."
             )
+        if not inputs.isfinite().all():
+            raise ValueError("`inputs` must be finite; got NaN or infinity. Repair or remove such samples.")
         low, high = network.bounds
         if not (inputs.min() >= low and inputs.max() <= high):
             raise ValueError(
                 f"`inputs` must lie in the network's bounds [{low:g}, {high:g}]; got values from {inputs.min():g} to "
                 f"{inputs.max():g}. Budgets are in input space: attack before normalisation, never after."
             )
-        widest = self.budget.widest(network.bounds, inputs[0].numel())
-        if isfinite(self.budget.size) and self.budget.size > widest:
-            raise ValueError(
-                f"`{self.budget.norm}` {self.budget.size:g} is wider than the network's bounds [{low:g}, {high:g}] "
-                f"({widest:g}), so that any input becomes any other; give a budget in input space, such as 8/255."
-            )
+        self.check_budget(network, inputs)
         inputs, labels = inputs.detach().to(network.device), labels.to(network.device).long()
         support = network.support(inputs)
         stream = "noise" if self.aimless else ""
