@@ -124,8 +124,11 @@ def rivals(norm: str, size: float, classes: int, steps: int) -> dict[str, list[t
     }
 
 
-def strength(count: int, steps: int, names: list[str]) -> None:
-    """Accuracy under everybody's attacks, and the median of everybody's smallest perturbations."""
+def strength(count: int, steps: int, names: list[str], only: str) -> None:
+    """Accuracy under everybody's attacks, and the median of everybody's smallest perturbations.
+
+    With `only`, just the rows of accuracy that hold it, such as `l2 | APGD, DLR`.
+    """
     test = next(demo.test_data().batches(count))
     print(
         f"Accuracy on {count} of the bundled test images (fewer for large networks): mean of {SEEDS} seeds, in brackets "
@@ -142,7 +145,9 @@ def strength(count: int, steps: int, names: list[str]) -> None:
         clean, classes = (logits.argmax(1) == labels).float().mean(), logits.shape[1]
         for norm, size in budgets:
             for kind, those in rivals(norm, size, classes, steps).items():
-                told = []
+                told: list[str] = []
+                if only not in f"{norm} | {kind}":
+                    continue
                 for who, one in those:
                     begun = time.perf_counter()
                     way = one if isinstance(one, str) else Foreign(Budget(norm, size), one)
@@ -158,7 +163,9 @@ def strength(count: int, steps: int, names: list[str]) -> None:
                     f"| {network.name} | {norm} {shown} | {clean:.1%} | {kind} | {told[0][11:]} | {'; '.join(told[1:])} |",
                     flush=True,
                 )
-        medians += [_medians(network, inputs, labels, norm) for norm in ("linf", "l2")]
+        medians += [_medians(network, inputs, labels, norm) for norm in ("linf", "l2") if not only]
+    if only:
+        return
     print("\nMedian of the smallest perturbations, of samples that are answered right; seconds in brackets.\n")
     print(
         "| network | norm | fmn | bisect | foolbox, FMN | fmn over foolbox | samples that only foolbox fools |\n|---|---|---|---|---|---|---|"
@@ -259,7 +266,7 @@ def by_hand(network: ls.Network, inputs: Tensor, labels: Tensor, steps: int) -> 
         network(inputs)
 
 
-def speed(count: int, steps: int, _: list[str]) -> None:
+def speed(count: int, steps: int, *_: object) -> None:
     """Seconds of our PGD, of its passes by hand, and of foolbox's PGD, by turns."""
     torch.manual_seed(0)
     imagenet = Normalise((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -305,9 +312,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="how many (300 for strength, 256 for speed)")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--networks", nargs="+", choices=victims(), default=list(victims()), help="of strength")
+    parser.add_argument(
+        "--only", default="", help="of strength: rows of norm and attack that hold it: `l2 | APGD, DLR`"
+    )
     told = parser.parse_args()
     run, usual = parts[told.part]
-    run(told.images or usual, told.steps, told.networks)
+    run(told.images or usual, told.steps, told.networks, told.only)
 
 
 if __name__ == "__main__":
