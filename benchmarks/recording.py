@@ -22,6 +22,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -111,7 +112,7 @@ def _peers(
             return [[mean(one) for one in each.values()] for each in found]
 
         ways["torchlens, extract"] = lens
-    with contextlib.suppress(ImportError):
+    if find_spec("thingsvision"):
         np.AxisError = np.exceptions.AxisError  # type: ignore[attr-defined]  # noqa: NPY201 - where thingsvision wants it
         from thingsvision import get_extractor_from_model
 

@@ -231,6 +231,34 @@ def test_where_a_search_oversteps_its_budget_the_network_is_asked_again(victim):
 
 
 @dataclass(frozen=True)
+class Pushed(AbstractPerturbation):
+    """Goes beyond its budget by less than the rounding of a long input."""
+
+    def run(self, network, inputs, labels, draws):
+        return Found(inputs + torch.tensor([0.0, 0.04]), torch.ones(len(inputs), dtype=torch.bool))
+
+
+def test_long_inputs_are_held_to_the_budget_all_the_same():
+    network = Network(nn.Linear(2, 3).eval(), bounds=(-float("inf"), float("inf")))
+    inputs = torch.tensor([[1e5, 0.0], [0.0, 1.0]])
+    found = Pushed(Budget("l2", 0.001))(network, inputs, answers(network, inputs))
+    assert found.sizes.max() <= 0.00101
+
+
+@dataclass(frozen=True)
+class Bare(AbstractPerturbation):
+    """Returns a tensor."""
+
+    def run(self, network, inputs, labels, draws):
+        return inputs
+
+
+def test_a_search_that_returns_anything_but_found_is_refused(victim):
+    with pytest.raises(TypeError, match=r"`run` must return Found\(inputs, success\); got Tensor"):
+        Bare(Budget("linf", 0.1))(*victim)
+
+
+@dataclass(frozen=True)
 class Worse(AbstractPerturbation):
     """The more steps, the less it does."""
 

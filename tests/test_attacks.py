@@ -256,7 +256,7 @@ def test_no_inputs_are_refused(victim):
 @pytest.mark.parametrize("label", [-1, 5])
 @pytest.mark.parametrize(
     "way",
-    [*(f"{kind}:linf=8/255" for kind in ATTACKS), FOREIGN["foolbox LinfPGD"]],
+    [*(f"{kind}:linf=8/255" for kind in ATTACKS), "pgd:linf=8/255,target=1", FOREIGN["foolbox LinfPGD"]],
     ids=lambda way: way if isinstance(way, str) else "foreign",
 )
 def test_labels_that_are_no_classes_are_refused(victim, way, label):

@@ -222,3 +222,9 @@ def test_a_seed_gives_the_same_shuffles_and_another_gives_others():
     one, same, other = (torch.stack(list(shuffled_counts(codes, labels, 5, 3, draws=4, seed=s))) for s in (0, 0, 1))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
+
+
+def test_one_sample_alone_has_no_pull_that_is_known():
+    told = left_over(torch.tensor([0]), torch.tensor([0]), 4, 2)
+    assert told.bits == pytest.approx(0.0, abs=1e-9)
+    assert told.influence.isnan().tolist() == [True]

@@ -7,6 +7,7 @@ from typing import Any
 from layerscope.attacks.base import AbstractPerturbation as AbstractPerturbation
 from layerscope.attacks.base import Attacked as Attacked
 from layerscope.attacks.base import Draws as Draws
+from layerscope.attacks.base import Found as Found
 from layerscope.attacks.budget import NORMS
 from layerscope.attacks.budget import Budget as Budget
 from layerscope.attacks.controls import Noise as Noise

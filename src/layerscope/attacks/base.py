@@ -11,7 +11,7 @@ from zlib import crc32
 import torch
 from torch import Tensor, nn
 
-from layerscope.attacks.budget import Budget, inside
+from layerscope.attacks.budget import Budget, inside, slack
 from layerscope.attacks.losses import cross_entropy
 from layerscope.checks import check_labels
 from layerscope.network import Network
@@ -39,7 +39,8 @@ class Found(NamedTuple):
     inputs: Inputs
     """(n, ...). May overstep budget and bounds: the caller projects."""
     success: Flags | None = None
-    """(n,): whether the network, asked about just these, answered as the search wanted; None if it was not asked."""
+    """(n,): whether the network, asked about just these, answered as the search wanted; None if it was not asked.
+    Whoever says so has checked the labels."""
 
 
 class Draws:
@@ -135,6 +136,7 @@ class AbstractPerturbation(ABC):
             seed: of the noise.
 
         Raises:
+            TypeError: if `run` returns anything but `Found`.
             ValueError: if inputs are not finite or lie outside the bounds, labels are no classes of the network, or the
                 budget is wider than the bounds; if the network has no gradients where they are needed; if a foreign
                 attack oversteps the budget or the bounds, or changes the network.
@@ -169,30 +171,40 @@ class AbstractPerturbation(ABC):
             if self.foreign:  # whose own errors would not say it
                 with torch.no_grad():
                     check_labels(labels, network.rows(torch.tensor([0]))(inputs[:1]).shape[1])
-            found, success = self.run(network, inputs, labels, draws)
-            found = found.detach()
+            searched = self.run(network, inputs, labels, draws)
+            if not isinstance(searched, Found):
+                raise TypeError(f"`run` must return Found(inputs, success); got {type(searched).__name__}.")
+            found, success = searched.inputs.detach(), searched.success
             if found.shape != inputs.shape or not found.isfinite().all():
                 raise ValueError(
                     f"The attack must return finite inputs of shape {tuple(inputs.shape)}; got shape "
                     f"{tuple(found.shape)}{'' if found.isfinite().all() else ' with NaN or infinity in it'}."
                 )
             reached = self._inside(found.to(inputs), inputs, network)
-            with torch.no_grad():
-                if success is None:
-                    logits = network(reached)
-                    check_labels(labels, logits.shape[1])
-                    success = self.succeeds(logits.argmax(1), labels)
-                else:  # of those that were moved since, the network is asked again
-                    moved = (reached != found).flatten(1).any(1).nonzero()[:, 0]
-                    if len(moved):
-                        answers = network.rows(moved)(reached[moved]).argmax(1)
-                        success = success.index_copy(0, moved, self.succeeds(answers, labels[moved]))
+            known = None if self.foreign else success
+            success = self._asked(network, reached, labels, known, moved=(reached != found).flatten(1).any(1))
         return Attacked(reached, success, self.budget.geometry.of(reached - inputs))
+
+    @torch.no_grad()
+    def _asked(self, network: Network, reached: Inputs, labels: Labels, told: Flags | None, *, moved: Flags) -> Flags:
+        """Where it succeeds: asked of all inputs, or, where the search told, of those that were moved since."""
+        if told is None:
+            logits = network(reached)
+            check_labels(labels, logits.shape[1])
+            return self.succeeds(logits.argmax(1), labels)
+        rows = moved.nonzero()[:, 0]
+        if not len(rows):
+            return told
+        answers = network.rows(rows)(reached[rows]).argmax(1)
+        return told.index_copy(0, rows, self.succeeds(answers, labels[rows]))
 
     def _inside(self, found: Inputs, inputs: Inputs, network: Network) -> Inputs:
         """Projected into budget and bounds, where they are overstepped by more than rounding."""
         norm, size, (low, high) = self.budget.geometry, self.budget.size, network.bounds
         rounding = ULPS * torch.finfo(inputs.dtype).eps * (size + norm.of(inputs))
+        rounding = rounding.clamp_max(
+            slack(size, network.bounds)
+        )  # of long inputs, rounding may pass the budget itself
         beyond = norm.of(found - inputs) > size + rounding
         beyond |= ((found < low) | (found > high)).flatten(1).any(1)
         rows = beyond.nonzero()[:, 0]

@@ -11,7 +11,7 @@ Tables have any number of leading dimensions, so that permutations are computed 
 
 import warnings
 from collections.abc import Callable, Iterator
-from math import log
+from math import log, nan
 from typing import NamedTuple
 
 import torch
@@ -142,14 +142,17 @@ def left_over(rows: Units, columns: Units, k: int, classes: int) -> Told:
     """
     dealt = dealt_groups(len(rows))
     whole = joint_counts(rows, columns, k, classes)
+    bits = float(conditional_entropy(whole))
+    if len(rows) == 1:  # without which there is nothing
+        return Told(bits, torch.full((1,), nan, dtype=torch.float64))
 
     def without(group: int) -> Float[Tensor, "codes classes"]:
         own = dealt == group
         return whole - joint_counts(rows[own], columns[own], k, classes)
 
     together = torch.arange(int(dealt.max()) + 1).split(max(1, CELLS // whole.numel()))
-    bits = [conditional_entropy(torch.stack([without(group) for group in some.tolist()])) for some in together]
-    return Told(float(conditional_entropy(whole)), jackknife_influence(torch.cat(bits), dealt))
+    left = [conditional_entropy(torch.stack([without(group) for group in some.tolist()])) for some in together]
+    return Told(bits, jackknife_influence(torch.cat(left), dealt))
 
 
 def mutual_information(joint: Joint) -> Float[Tensor, "..."]:
