@@ -183,7 +183,7 @@ def test_the_median_is_no_larger_than_that_of_foolbox(name, norm):
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_both_searches_find_about_the_same(norm):
-    batch = next(demo.test_data().batches(16))
+    batch = next(demo.test_data().batches(30))
     network = demo.network()
     one, two = (attack(network, batch.inputs, batch.labels, f"{kind}:{norm}") for kind in ("fmn", "bisect"))
     assert one.success.all()

@@ -202,9 +202,7 @@ class AbstractPerturbation(ABC):
         """Projected into budget and bounds, where they are overstepped by more than rounding."""
         norm, size, (low, high) = self.budget.geometry, self.budget.size, network.bounds
         rounding = ULPS * torch.finfo(inputs.dtype).eps * (size + norm.of(inputs))
-        rounding = rounding.clamp_max(
-            slack(size, network.bounds)
-        )  # of long inputs, rounding may pass the budget itself
+        rounding = rounding.clamp_max(slack(size, network.bounds))  # a long input's may be wider than the budget
         beyond = norm.of(found - inputs) > size + rounding
         beyond |= ((found < low) | (found > high)).flatten(1).any(1)
         rows = beyond.nonzero()[:, 0]
