@@ -5,11 +5,13 @@ from dataclasses import dataclass
 import pytest
 import torch
 from peers import answers, foolbox_pgd, images, small_module
+from scipy.stats import binomtest
 from torch import nn
 
 from layerscope import Network, demo
 from layerscope.attacks import FGSM, PGD, Budget, Foreign, attack, check_attack, parse_attack
 from layerscope.attacks.base import AbstractPerturbation, Found
+from layerscope.attacks.selfchecks import UNLIKELY, _no_less
 
 ALL = {
     "a budget of 0 changes nothing", "inside budget and bounds", "success is that of the returned inputs",
@@ -208,6 +210,15 @@ def test_a_projection_that_does_nothing_is_found_out(victim, monkeypatch):
     found = checked(victim, "fgsm:linf=200/255")
     assert not found["inside budget and bounds"].passed
     assert "values from -0.7" in found["inside budget and bounds"].told
+
+
+@pytest.mark.parametrize("only", [0, 1, 4, 9, 15])
+@pytest.mark.parametrize("gone", [0, 1, 4, 9])
+def test_a_rival_does_better_by_the_sign_test_of_scipy(only, gone):
+    success = torch.arange(40) < gone
+    rival = torch.arange(40) >= 40 - only
+    p = binomtest(only, only + gone, alternative="greater").pvalue if only + gone else 1.0
+    assert _no_less("name", "other", success, rival).passed == (p >= UNLIKELY)
 
 
 @dataclass(frozen=True)

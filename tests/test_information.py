@@ -13,6 +13,7 @@ from scipy import stats
 from sklearn.metrics import mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 
+from layerscope.measures import information
 from layerscope.measures.information import (
     CONCENTRATIONS,
     ENTROPIES,
@@ -222,6 +223,16 @@ def test_a_seed_gives_the_same_shuffles_and_another_gives_others():
     one, same, other = (torch.stack(list(shuffled_counts(codes, labels, 5, 3, draws=4, seed=s))) for s in (0, 0, 1))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("cells", [1, 500, 2000])
+def test_what_is_left_over_does_not_depend_on_how_much_is_held_at_once(cells, monkeypatch):
+    codes, labels = whole_numbers(40, 600), whole_numbers(6, 600, seed=1)
+    whole = left_over(codes, labels, 40, 6)
+    monkeypatch.setattr(information, "CELLS", cells)
+    parts = left_over(codes, labels, 40, 6)
+    assert parts.bits == pytest.approx(whole.bits, abs=1e-12)
+    torch.testing.assert_close(parts.influence, whole.influence, atol=1e-9, rtol=0)
 
 
 def test_one_sample_alone_has_no_pull_that_is_known():

@@ -9,6 +9,7 @@ from references.information import entropy
 from references.stats import repeated
 from sklearn.metrics import r2_score
 
+from layerscope.measures.geometry import BLOCK
 from layerscope.measures.topology import (
     area_influence,
     broken_neighbours,
@@ -32,8 +33,9 @@ def r2(vectors, predicted):
     return r2_score(vectors, predicted, multioutput="variance_weighted")
 
 
-def test_explained_variance_is_scikit_learns():
-    vectors, prototypes = 3 * gaussian(80, 4) + 1, gaussian(6, 4, seed=1)
+@pytest.mark.parametrize("n", [80, 2 * BLOCK + 5])
+def test_explained_variance_is_scikit_learns(n):
+    vectors, prototypes = 3 * gaussian(n, 4) + 1, gaussian(6, 4, seed=1)
     units = fitted(prototypes).best(vectors).unit
     assert explained_variance(vectors, squared_errors(vectors, fitted(prototypes), units)) == pytest.approx(
         r2(vectors, prototypes[units]), abs=1e-5
@@ -51,8 +53,9 @@ def test_explained_variance_of_known_maps(prototypes, share):
     ) == pytest.approx(share)
 
 
-def test_explained_variance_of_a_draw_is_that_of_the_samples_drawn():
-    vectors, weights = gaussian(50, 4) + 2, resample(50, 10, seed=0)
+@pytest.mark.parametrize("n", [50, 2 * BLOCK + 5])
+def test_explained_variance_of_a_draw_is_that_of_the_samples_drawn(n):
+    vectors, weights = gaussian(n, 4) + 2, resample(n, 10, seed=0)
     prototypes = gaussian(6, 4, seed=1) + 2
     units = fitted(prototypes).best(vectors).unit
     pairs = list(zip(vectors.tolist(), prototypes[units].tolist(), strict=True))

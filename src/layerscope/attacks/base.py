@@ -39,8 +39,7 @@ class Found(NamedTuple):
     inputs: Inputs
     """(n, ...). May overstep budget and bounds: the caller projects."""
     success: Flags | None = None
-    """(n,): whether the network, asked about just these, answered as the search wanted; None if it was not asked.
-    Whoever says so has checked the labels."""
+    """(n,): whether the network, asked about just these, answered as the search wanted; None if it was not asked."""
 
 
 class Draws:
@@ -168,9 +167,8 @@ class AbstractPerturbation(ABC):
         stream = "noise" if self.aimless else ""
         draws = Draws(inputs, range(len(inputs)) if ids is None else ids, seed, stream=stream, support=support)
         with _untouched(network, by_value=self.foreign):
-            if self.foreign:  # whose own errors would not say it
-                with torch.no_grad():
-                    check_labels(labels, network.rows(torch.tensor([0]))(inputs[:1]).shape[1])
+            with torch.no_grad():
+                check_labels(labels, network.rows(torch.tensor([0]))(inputs[:1]).shape[1])
             searched = self.run(network, inputs, labels, draws)
             if not isinstance(searched, Found):
                 raise TypeError(f"`run` must return Found(inputs, success); got {type(searched).__name__}.")
@@ -181,17 +179,14 @@ class AbstractPerturbation(ABC):
                     f"{tuple(found.shape)}{'' if found.isfinite().all() else ' with NaN or infinity in it'}."
                 )
             reached = self._inside(found.to(inputs), inputs, network)
-            known = None if self.foreign else success
-            success = self._asked(network, reached, labels, known, moved=(reached != found).flatten(1).any(1))
+            success = self._asked(network, reached, labels, success, moved=(reached != found).flatten(1).any(1))
         return Attacked(reached, success, self.budget.geometry.of(reached - inputs))
 
     @torch.no_grad()
     def _asked(self, network: Network, reached: Inputs, labels: Labels, told: Flags | None, *, moved: Flags) -> Flags:
         """Where it succeeds: asked of all inputs, or, where the search told, of those that were moved since."""
         if told is None:
-            logits = network(reached)
-            check_labels(labels, logits.shape[1])
-            return self.succeeds(logits.argmax(1), labels)
+            return self.succeeds(network(reached).argmax(1), labels)
         rows = moved.nonzero()[:, 0]
         if not len(rows):
             return told

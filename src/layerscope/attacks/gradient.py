@@ -10,7 +10,6 @@ from torch import Tensor
 from layerscope.attacks.base import AbstractPerturbation, Draws, Found
 from layerscope.attacks.budget import AbstractNorm, wide
 from layerscope.attacks.losses import AWAY, TOWARD, Aim, cross_entropy, dlr, slope
-from layerscope.checks import check_labels
 from layerscope.network import Network
 from layerscope.types import Flags, Inputs, Labels, Logits, PerSample
 
@@ -80,7 +79,6 @@ class PGD(AbstractPerturbation):
                 classes = network.rows(torch.tensor([0]))(inputs[:1]).shape[1]
             if self.target >= classes:
                 raise ValueError(f"`target` must be a class of the network, 0 to {classes - 1}; got {self.target}.")
-            check_labels(labels, classes)
             aims = torch.full_like(labels, self.target)
         for restart in range(self.restarts):
             some = draws.rows(left)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from layerscope.som.estimator import stability as stability
 
 LATER = {"pictures": "pictures", "SOM": "estimator", "stability": "estimator"}
-"""Loaded when asked for: scikit-learn is a third of the time that `import layerscope` would take, and trains no map."""
+"""By name, the module that it is in. Loaded when asked for: scikit-learn takes long to load, and trains no map."""
 
 
 def __getattr__(name: str) -> Any:
