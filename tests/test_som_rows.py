@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from layerscope.som.rows import BLOCK, Rows, check_finite, floating, held, is_blocks, rows_of
+from layerscope.som.rows import BLOCK, HELD, NUMBERS, Rows, check_finite, floating, held, is_blocks, rows_of
 
 VALUES = np.random.default_rng(0).integers(-9, 9, (2500, 4))
 
@@ -191,3 +191,32 @@ def test_blocks_that_differ_are_refused():
 def test_blocks_without_a_row_have_no_sample():
     with pytest.raises(ValueError, match="`X` has 0 samples"):
         Rows(lambda: iter(()), 3).sample(5, seed=0)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_rows_at_hand_are_the_same_rows_done_once(weighted):
+    done, vectors = [], gaussian(3000, 5)
+    rows = rows_of(vectors).after(lambda block: (done.append(len(block)), 2 * block)[1])
+    rows.weights = torch.rand(3000, dtype=torch.float64) if weighted else None
+    near = rows.at_hand()
+    assert sum(done) == 3000
+    torch.testing.assert_close(torch.cat(list(near)), 2 * vectors, rtol=0, atol=0)
+    torch.testing.assert_close(torch.cat(list(near)), 2 * vectors, rtol=0, atol=0)
+    assert sum(done) == 3000
+    assert near.weights is rows.weights
+    for one, other in zip(near.moments(), rows.moments(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_too_many_rows_are_not_held_twice():
+    many = rows_of(gaussian(HELD // 64 + 1, 64))
+    assert many.at_hand() is many
+    endless = Rows(lambda: iter([gaussian(10, 3)]), 3)
+    assert endless.at_hand() is endless
+
+
+def test_blocks_of_narrow_rows_are_longer_and_none_holds_more_than_stated():
+    for width in (1, 10, 64, 200):
+        sizes = [len(block) for block in held(gaussian(20_000, width))]
+        assert max(sizes) == min(20_000, max(BLOCK, NUMBERS // width))
+        assert sum(sizes) == 20_000

@@ -16,14 +16,14 @@ from sklearn.neighbors import NearestNeighbors
 from layerscope.som import SOM, Grid, Map, initial_plane, smoothed_means, train
 from layerscope.som.fast import geometric
 from layerscope.som.rows import held
-from layerscope.som.train import Tally, means, tallied, weighted_means
+from layerscope.som.train import Tally, explained, means, tallied, weighted_means
 
 BATCH_RULE, ROWS = (importlib.import_module(f"layerscope.som.{name}") for name in ("train", "rows"))
 KINDS = ("hexagonal", "rectangular")
 small_grids = st.builds(Grid, st.integers(1, 5), st.integers(2, 5), st.sampled_from(KINDS))
 
 
-def explained(history):
+def told(history):
     return [epoch.explained_variance for epoch in history]
 
 
@@ -39,7 +39,7 @@ def test_train_is_the_batch_rule(kind, radii):
     solved = train(vectors, Grid(3, 4, kind), initial, radii)
     expected, variance = slow.batch_rule(vectors.tolist(), slow.positions(3, 4, kind), initial, radii)
     np.testing.assert_allclose(solved.prototypes, expected, atol=1e-4)
-    np.testing.assert_allclose(explained(solved.history), variance, atol=1e-5)
+    np.testing.assert_allclose(told(solved.history), variance, atol=1e-5)
 
 
 def test_training_explains_more_of_clustered_vectors_than_the_plane_it_started_from():
@@ -47,9 +47,7 @@ def test_training_explains_more_of_clustered_vectors_than_the_plane_it_started_f
     vectors = centres[whole_numbers(9, 300)] + 0.1 * gaussian(300, 4, seed=1)
     vectors = vectors - vectors.mean(0)
     grid = Grid(3, 3)
-    history = explained(
-        train(vectors, grid, initial_plane(vectors, grid, seed=0), [1.5, 1.0, 0.7, 0.4, 0.2, 0.2]).history
-    )
+    history = told(train(vectors, grid, initial_plane(vectors, grid, seed=0), [1.5, 1.0, 0.7, 0.4, 0.2, 0.2]).history)
     assert history[-1] > 0.85
     assert history[0] < 0.7
 
@@ -75,7 +73,7 @@ def test_units_that_lose_their_samples_stay_where_the_last_epoch_put_them():
 def test_vectors_that_are_all_zero_have_no_variance_to_explain():
     solved = train(torch.zeros(5, 2), Grid(1, 2), torch.ones(2, 2), [1.0, 1.0])
     assert solved.prototypes.tolist() == [[0.0, 0.0], [0.0, 0.0]]
-    assert explained(solved.history) == [0.0, 0.0]
+    assert told(solved.history) == [0.0, 0.0]
 
 
 @few
@@ -107,7 +105,7 @@ def test_blocks_of_rows_change_nothing(block, monkeypatch):
 
     def everything():
         solved = train(vectors, grid, initial, [2.0, 1.0, 0.6])
-        history = torch.tensor(explained(solved.history))
+        history = torch.tensor(told(solved.history))
         return solved.prototypes, history, smoothed_means(vectors, units, grid, 1.0), *fitted.best(vectors)
 
     whole = everything()
@@ -229,10 +227,23 @@ def test_a_tally_holds_the_sums_and_counts_of_every_unit(weighted):
     sums = [(own[:, None] * rows)[units == unit].sum(0) for unit in range(6)]
     np.testing.assert_allclose(tally.sums, sums, atol=1e-4)
     np.testing.assert_allclose(tally.counts, np.bincount(units, own, minlength=6))
-    apart = np.square(rows - initial[units].double().numpy()).sum(1) - np.square(rows).sum(1)
-    assert tally.error(initial) == pytest.approx(own @ apart, rel=1e-5)
+    middle = (own[:, None] * rows).sum(0) / own.sum()
+    missed = own @ np.square(rows - initial[units].double().numpy()).sum(1)
+    spread = own @ np.square(rows - middle).sum(1)
+    assert tally.explained(initial, float(own @ np.square(rows).sum(1))) == pytest.approx(1 - missed / spread, rel=1e-5)
     tally.include(tally.sums.clone(), tally.counts.clone())
     np.testing.assert_allclose(tally.sums, 2 * np.array(sums), atol=1e-4)
+
+
+def test_what_several_maps_explain_is_what_each_explains():
+    vectors, maps = gaussian(300, 3), torch.stack([gaussian(6, 3, seed=seed) for seed in range(4)])
+    tallies, energy = [], float(vectors.double().square().sum())
+    for seed in range(4):
+        tallies.append(Tally(6, 3, like=vectors))
+        tallies[-1].add(vectors, whole_numbers(5, 300, seed=seed))
+    sums, counts = torch.stack([one.sums for one in tallies]), torch.stack([one.counts for one in tallies])
+    each = [one.explained(own, energy) for one, own in zip(tallies, maps, strict=True)]
+    np.testing.assert_allclose(explained(sums, counts, maps, energy), each, rtol=1e-12)
 
 
 def test_sums_of_many_rows_do_not_lose_the_small_ones():
@@ -268,7 +279,7 @@ def test_whole_weights_are_repeated_rows(seed):
     weighted = train(rows, Grid(3, 3), initial, [2.0, 1.0, 0.6])
     repeated = train(vectors.repeat_interleave(weights, 0), Grid(3, 3), initial, [2.0, 1.0, 0.6])
     torch.testing.assert_close(weighted.prototypes, repeated.prototypes, atol=1e-9, rtol=1e-9)
-    np.testing.assert_allclose(explained(weighted.history), explained(repeated.history), rtol=1e-9)
+    np.testing.assert_allclose(told(weighted.history), told(repeated.history), rtol=1e-9)
 
 
 def test_prototypes_of_unit_length_are_means_brought_to_it():

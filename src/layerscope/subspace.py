@@ -30,7 +30,7 @@ def principal_axes(
         blocks: the vectors, in blocks of rows; read once to find their mean, once in each iteration, and once more.
         rank: how many directions.
         seed: of the random directions to start from.
-        iterations: 5 for the directions themselves; 2 suffice for the subspace that they span.
+        iterations: 5 for the directions themselves; 1 or 2 suffice for the subspace that they span.
         centre: whether directions start from the mean; otherwise from 0.
     """
     n, total = 0, torch.zeros(())
@@ -40,6 +40,8 @@ def principal_axes(
     mean = (total / n if centre else torch.zeros_like(total)).to(like.dtype)
     generator = torch.Generator().manual_seed(seed)
     basis = torch.randn(width, min(rank + OVERSAMPLED, n, width), generator=generator).to(like)
+    if basis.shape[1] == width:  # it spans all there is
+        basis, iterations = torch.eye(width).to(like), 0
     for _ in range(iterations):
         image = torch.zeros(basis.shape, dtype=torch.float64, device=like.device)
         for block in blocks:

@@ -164,11 +164,12 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                     advance=progress.advance,
                 )
             else:
+                near = rows.at_hand()
                 if initial is None:
                     start_from = _drawn if self.init == "sample" else initial_plane
-                    initial = start_from(rows, grid, seed=seed)
+                    initial = start_from(near, grid, seed=seed)
                 radii = geometric(start, end, int(self.epochs))
-                solved = train(rows, grid, initial, radii, unit_length=space.unit_length, advance=progress.advance)
+                solved = train(near, grid, initial, radii, unit_length=space.unit_length, advance=progress.advance)
         validate_data(self, X, reset=True, skip_check_array=True)
         self.n_features_in_ = rows.width
         self._tensors = tensors

@@ -5,10 +5,12 @@ and distances are compared there. A wide neighbourhood blurs the map, so few uni
 early epochs run on a coarse grid and on a sample, which grows as the radius falls. And what a coarse grid costs so
 little can be tried from many starts: the fold that a map settles in, more than anything that comes later, decides its
 topographic error, and the start whose coarse map explains most of rows that it hasn't seen leads to the better map.
-The last two epochs take all rows, and the prototypes are means of the rows themselves, in full width.
+The last epoch takes all rows, and the prototypes are means of the rows themselves, in full width.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import pairwise
 from math import ceil, log2
 from typing import NamedTuple
 
@@ -18,9 +20,10 @@ from torch import Tensor
 
 from layerscope.products import product
 from layerscope.som.grid import Grid
+from layerscope.som.quality import measure
 from layerscope.som.rows import Rows
 from layerscope.som.search import Search, argmax
-from layerscope.som.train import Epoch, Solved, Tally, initial_plane, means, weighted_means
+from layerscope.som.train import Epoch, Solved, Tally, explained, initial_plane, means, weighted_means
 from layerscope.subspace import principal_axes
 from layerscope.types import PerSample, Prototypes, Units, Vectors
 
@@ -38,18 +41,21 @@ COARSE_UNITS = 128
 """Units of the coarsest grid, at most."""
 COARSE_ROWS = 4096
 COARSE_AXES = 16
-START_ROWS, MOST_START_ROWS, MOST_TAILS = 2048, 32_768, 64.0
+START_ROWS, MOST_START_ROWS, MOST_TAILS = 1024, 32_768, 64.0
 """However heavy the tails."""
 STARTS = 16
 COARSE_EPOCHS, MIDDLE_EPOCHS = 8, 6
-HALVED_AT = (3, 5)
+HALVED_AFTER = 4
 """Epochs after which the worse half of the starts is given up, and the others get twice the rows."""
 JUDGED = 0.8
 """Radius at which coarse maps are compared, in steps of their own grid: tight enough to tell their folds."""
 LEVEL_END, LEVEL_START = 1.25, 2.5
 """Radii in steps of a level's own grid; the end of one is the start of the next, twice as fine."""
 NUMBERS_A_UNIT = 1600
-"""Numbers (rows times directions) per unit and squared radius that an epoch before the last two takes."""
+"""Numbers (rows times directions) per unit and squared radius that an epoch before the last takes."""
+EMPTY = 0.25
+"""Share of units without a row above which rows are clustered: chance then settles which clusters share a unit, so that
+the other starts are refined, too, and the best map is taken."""
 RESAMPLED, RESAMPLED_AT_ONCE = 0.5, 1024
 """Radius of the averages that carry prototypes to a finer grid, in steps of the coarse one."""
 
@@ -117,24 +123,19 @@ def solve_fast(
     advance()
     coordinates = _along(rows, axes, sample, share, seed)
     advance()
-    start, end = radius
-    radii = geometric(start, end, epochs)
-    history: list[Epoch] = []
+    radii = geometric(*radius, epochs)
     if initial is None:
-        prototypes = _from_coarse(
-            coordinates, grid, radius, history, seed, from_plane=from_plane, unit_length=unit_length
-        )
-        radii = [sigma for sigma in radii if sigma <= LEVEL_START] or [end]
+        starts, history = _starts(coordinates, grid, radius, seed, from_plane=from_plane, unit_length=unit_length)
+        radii = [sigma for sigma in radii if sigma <= LEVEL_START] or [radius[1]]
     else:
-        prototypes = initial if axes is None else product(initial, axes.T)
-    for left, sigma in zip(range(len(radii) - 1, 0, -1), radii, strict=False):
-        every = initial is not None or left == 1
-        many = len(coordinates.vectors) if every else _rows_needed(coordinates, grid, sigma)
-        _, tally = _assigned(coordinates, many, prototypes, grid, sigma, history)
-        prototypes = means(tally, grid, sigma, prototypes, unit_length=unit_length)
-    units, _ = _assigned(coordinates, len(coordinates.vectors), prototypes, grid, end, history)
-    units, sums = units[coordinates.place], coordinates.sums
-    del coordinates
+        starts, history = iter([initial if axes is None else product(initial, axes.T)]), []
+    refine = partial(_refined, coordinates, grid, radii, sampled=initial is None, unit_length=unit_length)
+    best = refine(next(starts))
+    if float((best.tally.counts == 0).double().mean()) > EMPTY:
+        best = max([best, *map(refine, starts)], key=partial(_worth, coordinates, grid, radius[1]))
+    prototypes, history = best.prototypes, [*history, *best.epochs]
+    units, sums = best.units[coordinates.place], coordinates.sums
+    del coordinates, refine, starts
     advance()
     tally, start_row = Tally(len(grid), rows.width, like=prototypes), 0
     for number, block in enumerate(rows):
@@ -145,7 +146,7 @@ def solve_fast(
     if start_row < len(units):
         raise other_rows()
     former = prototypes if axes is None else product(prototypes, axes)
-    full = means(tally, grid, end, former, unit_length=unit_length)
+    full = means(tally, grid, radius[1], former, unit_length=unit_length)
     advance()
     return Solved(full, tuple(history), tally)
 
@@ -165,12 +166,12 @@ def _directions(sample: Vectors, units: int, seed: int, *, centre: bool) -> tupl
     """
     width = sample.shape[1]
     around = sample - sample.mean(0) if centre else sample
-    total = float(around.square().sum(dtype=torch.float64)) / len(sample)
+    total = _energy(around) / len(sample)
     if width > COARSE_AXES and total > 0:
         for rank in AXES:
             if rank >= 0.75 * width:
                 break
-            axes, deviations = principal_axes([around], rank, seed=seed, iterations=2, centre=centre)
+            axes, deviations = principal_axes([around], rank, seed=seed, iterations=1, centre=False)
             enough = _worthwhile(deviations, units)
             enough = ceil(max(enough, COARSE_AXES) / COARSE_AXES) * COARSE_AXES
             if enough < rank or rank == AXES[-1]:
@@ -229,58 +230,106 @@ def _sum(block: Vectors) -> float:
     return float(block[::8].sum())
 
 
-def _from_coarse(
+def _starts(
     coordinates: _Coordinates,
     grid: Grid,
     radius: tuple[float, float],
-    history: list[Epoch],
     seed: int,
     *,
     from_plane: bool,
     unit_length: bool,
-) -> Prototypes:
-    """Prototypes on the full grid, from the best of many coarse maps refined level by level."""
+) -> tuple[Iterator[Prototypes], list[Epoch]]:
+    """Prototypes on the full grid from the coarse maps that were left in the end, best first, each when asked for.
+
+    And the epochs of the coarse maps.
+    """
     levels = [grid]
     while len(levels[-1]) > COARSE_UNITS and (coarser := _halved(levels[-1])) is not None:
         levels.append(coarser)
-    coarse, *finer = reversed(levels)
-    finer = finer[:-1]
-    scale = _steps(grid, coarse)
+    levels.reverse()
+    scale = _steps(grid, levels[0])
     start, end = radius
     last = max(JUDGED, end / scale)
     radii = geometric(max(start / scale, last), last, COARSE_EPOCHS)
-    prototypes = _best_start(
-        coordinates, coarse, radii, scale, history, seed, from_plane=from_plane, unit_length=unit_length
+    maps, history = _coarse_maps(
+        coordinates, levels[0], radii, scale, seed, from_plane=from_plane, unit_length=unit_length
     )
-    for level in finer:
-        prototypes, coarse, scale = _resampled(prototypes, coarse, level), level, _steps(grid, level)
-        first, last = max(LEVEL_START, end / scale), max(LEVEL_END, end / scale)
-        for sigma in geometric(first, last, MIDDLE_EPOCHS):
-            many = _rows_needed(coordinates, level, sigma)
-            _, tally = _assigned(coordinates, many, prototypes, level, sigma * scale, history)
-            prototypes = means(tally, level, sigma, prototypes, unit_length=unit_length)
-    return prototypes if coarse == grid else _resampled(prototypes, coarse, grid)
+    return (_carried(coordinates, levels, end, one, unit_length=unit_length) for one in maps), history
 
 
-def _best_start(
+def _carried(
+    coordinates: _Coordinates, levels: Sequence[Grid], end: float, prototypes: Prototypes, *, unit_length: bool
+) -> Float[Tensor, "full d"]:
+    """A coarse map's prototypes on the full grid, refined on each level between the two."""
+    for coarse, level in pairwise(levels):
+        prototypes = _resampled(prototypes, coarse, level)
+        if level is not levels[-1]:
+            scale = _steps(levels[-1], level)
+            for sigma in geometric(max(LEVEL_START, end / scale), max(LEVEL_END, end / scale), MIDDLE_EPOCHS):
+                vectors = coordinates.vectors[: _rows_needed(coordinates, level, sigma)]
+                _, tally = _assigned(vectors, prototypes)
+                prototypes = means(tally, level, sigma, prototypes, unit_length=unit_length)
+    return prototypes
+
+
+class _Refined(NamedTuple):
+    """A map on the full grid, and where the rows fall before its last update, which is still to come."""
+
+    prototypes: Prototypes
+    """Along the directions of the coordinates."""
+    units: Units
+    tally: Tally
+    epochs: list[Epoch]
+
+
+def _refined(
+    coordinates: _Coordinates,
+    grid: Grid,
+    radii: Sequence[float],
+    prototypes: Prototypes,
+    *,
+    sampled: bool,
+    unit_length: bool,
+) -> _Refined:
+    """Train on the full grid: each epoch but the last on as many rows as it needs, or on all if not `sampled`."""
+    epochs: list[Epoch] = []
+    for sigma in radii:
+        many = len(coordinates.vectors)
+        if sampled and len(epochs) < len(radii) - 1:
+            many = _rows_needed(coordinates, grid, sigma)
+        vectors = coordinates.vectors[:many]
+        units, tally = _assigned(vectors, prototypes)
+        told = tally.explained(prototypes, _energy(vectors)) * coordinates.share
+        epochs.append(Epoch(sigma, len(grid), many, told))
+        if len(epochs) < len(radii):
+            prototypes = means(tally, grid, sigma, prototypes, unit_length=unit_length)
+    return _Refined(prototypes, units, tally, epochs)
+
+
+def _worth(coordinates: _Coordinates, grid: Grid, radius: float, found: _Refined) -> float:
+    """What a map explains once its last update is done, less a fifth of its topographic error."""
+    fit = measure(coordinates.vectors, means(found.tally, grid, radius, found.prototypes), grid)
+    return fit.explained_variance - fit.topographic_error / 5
+
+
+def _coarse_maps(
     coordinates: _Coordinates,
     grid: Grid,
     radii: Sequence[float],
     scale: float,
-    history: list[Epoch],
     seed: int,
     *,
     from_plane: bool,
     unit_length: bool,
-) -> Prototypes:
-    """Of many coarse maps, trained together, the one that leaves the least of unseen rows unexplained.
+) -> tuple[Iterator[Prototypes], list[Epoch]]:
+    """Of many coarse maps, trained together, the better half; first that which leaves least of unseen rows unexplained.
 
-    By successive halving (Jamieson & Talwalkar 2016, AISTATS): the worse half is given up twice, and what that saves
-    goes into twice the rows for the others, as the radius falls and means need them.
+    By halving (Jamieson & Talwalkar 2016, AISTATS): the worse half is given up on the way, and what that saves goes
+    into twice the rows for the others, as the radius falls and means need them.
     """
     n, width = coordinates.vectors.shape
     few = int(min(coordinates.tails * START_ROWS, MOST_START_ROWS, n // 2))
-    most = min(few * 2 ** len(HALVED_AT), n // 2)
+    most = min(2 * few, n // 2)
     rows = coordinates.vectors[: 2 * most]
     axes, _ = principal_axes([rows[:few]], COARSE_AXES, seed=seed, iterations=2, centre=not unit_length)
     seen, unseen = product(rows, axes.T).split([most, len(rows) - most])
@@ -289,26 +338,31 @@ def _best_start(
     prototypes = seen[drawn.to(seen.device)]  # (starts, K, leading)
     if from_plane:
         prototypes[0] = initial_plane(seen[:few], grid, seed=seed)
-    for epoch, sigma in enumerate(radii):
-        taken = seen[: min(few, most)]
+    history = []
+    for epoch, sigma in enumerate(radii, 1):
+        taken = seen[: few if epoch <= HALVED_AFTER else most]
         tallies = [Tally(len(grid), seen.shape[1], like=seen) for _ in prototypes]
         for tally, own in zip(tallies, _units_of_each(taken, prototypes).T, strict=True):
             tally.add(taken, own)
         energy = _energy(rows[: len(taken)])  # in all directions, not those of coarse maps alone
-        explained = torch.tensor([one.explained(own, energy) for one, own in zip(tallies, prototypes, strict=True)])
-        history.append(Epoch(sigma * scale, len(grid), len(taken), float(explained.mean()) * coordinates.share))
-        better = explained.sort(descending=True, stable=True).indices
-        if epoch in HALVED_AT:
-            better, few = better[: ceil(len(better) / 2)], 2 * few
-        sums, counts = (torch.stack([getattr(tallies[one], name) for one in better]) for name in ("sums", "counts"))
-        prototypes = weighted_means(sums, counts, grid, sigma, prototypes[better], unit_length=unit_length)
+        sums, counts = torch.stack([one.sums for one in tallies]), torch.stack([one.counts for one in tallies])
+        told = explained(sums, counts, prototypes, energy)
+        history.append(Epoch(sigma * scale, len(grid), len(taken), float(told.mean()) * coordinates.share))
+        if epoch == HALVED_AFTER:
+            better = told.sort(descending=True, stable=True).indices[: ceil(len(told) / 2)]
+            sums, counts, prototypes = sums[better], counts[better], prototypes[better]
+        prototypes = weighted_means(sums, counts, grid, sigma, prototypes, unit_length=unit_length)
     units = _units_of_each(unseen, prototypes)
     missed = torch.stack([(unseen - one[own]).square().sum(1) for one, own in zip(prototypes, units.T, strict=True)])
-    best = int(missed.double().sum(1).argmin())
-    # the winner's units say where its prototypes stand in the directions that the coarse maps left out
-    tally = Tally(len(grid), width, like=seen)
-    tally.add(coordinates.vectors[:most], _units_of_each(seen, prototypes[best : best + 1])[:, 0])
-    return means(tally, grid, max(LEVEL_END, radii[-1]), product(prototypes[best], axes), unit_length=unit_length)
+
+    def in_all_directions(which: int) -> Prototypes:
+        """A map's units say where its prototypes stand in the directions that coarse maps leave out."""
+        tally = Tally(len(grid), width, like=seen)
+        tally.add(coordinates.vectors[:most], _units_of_each(seen, prototypes[which : which + 1])[:, 0])
+        former = product(prototypes[which], axes)
+        return means(tally, grid, max(LEVEL_END, radii[-1]), former, unit_length=unit_length)
+
+    return map(in_all_directions, missed.double().sum(1).argsort(stable=True).tolist()), history
 
 
 def _units_of_each(vectors: Vectors, prototypes: Float[Tensor, "m k r"]) -> Tensor:
@@ -321,20 +375,10 @@ def _units_of_each(vectors: Vectors, prototypes: Float[Tensor, "m k r"]) -> Tens
     return torch.cat(found)
 
 
-def _assigned(
-    coordinates: _Coordinates,
-    many: int,
-    prototypes: Prototypes,
-    grid: Grid,
-    radius: float,
-    history: list[Epoch],
-) -> tuple[Units, Tally]:
-    """The first `many` rows' units, and their sums and counts; `radius`, of the epoch, in steps of the full grid."""
-    vectors = coordinates.vectors[:many]
-    units, tally = Search(prototypes).best(vectors), Tally(len(grid), vectors.shape[1], like=vectors)
+def _assigned(vectors: Vectors, prototypes: Prototypes) -> tuple[Units, Tally]:
+    """The rows' units, and their sums and counts."""
+    units, tally = Search(prototypes).best(vectors), Tally(len(prototypes), vectors.shape[1], like=vectors)
     tally.add(vectors, units)
-    explained = tally.explained(prototypes, _energy(vectors))
-    history.append(Epoch(radius, len(grid), many, explained * coordinates.share))
     return units, tally
 
 

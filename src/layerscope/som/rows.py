@@ -13,6 +13,10 @@ from layerscope.types import Vectors
 
 BLOCK = 1024
 """Rows held at once of what is not in memory."""
+NUMBERS = 1 << 16
+"""Of a tensor's rows that are narrow, so many numbers are a block: fewer blocks, less time between them."""
+HELD = 1 << 22
+"""Numbers of rows, at most, that are kept as a solver sees them: 16 MB."""
 EXACT_IN_FLOAT32 = (torch.float32, torch.float16, torch.bfloat16, torch.bool, torch.uint8, torch.int8, torch.int16)
 
 Step = Callable[[Vectors], Vectors]
@@ -57,14 +61,23 @@ class Rows:
         both = step if former is None else lambda block: step(former(block))
         return Rows(self._source, self.width, self.count, self.weights, both, self._take)
 
+    def at_hand(self) -> "Rows":
+        """The same rows, all that is done to them done once; themselves where they are too many to be held twice."""
+        if self.count is None or self.count * self.width > HELD:
+            return self
+        rows = held(torch.cat([*self]))
+        rows.weights = self.weights
+        return rows
+
     def evenly(self, middle: Float[Tensor, " d"]) -> "Rows":
         """The rows around `middle`, each times the root of its weight: their covariance is the weighted one."""
         if self.weights is None:
             return Rows(lambda: (block - middle for block in self), self.width, self.count)
-        weights, mean = self.weights, self.weights.mean()
+        mean = self.weights.mean()
 
         def scaled() -> Iterator[Vectors]:
-            for block, own in zip(self, weights.split(BLOCK), strict=True):
+            for block, own in self.weighted():
+                assert own is not None
                 yield ((block - middle).double() * (own / mean).sqrt()[:, None]).to(block.dtype)
 
         return Rows(scaled, self.width, self.count)
@@ -199,7 +212,7 @@ def floating(block: Any) -> Vectors:
 def held(vectors: Vectors) -> Rows:
     """Rows of a tensor that needs no check."""
     return Rows(
-        lambda: iter(vectors.split(BLOCK)),
+        lambda: iter(vectors.split(max(BLOCK, NUMBERS // vectors.shape[1]))),
         vectors.shape[1],
         len(vectors),
         take=lambda numbers: vectors[numbers.to(vectors.device)],

@@ -97,26 +97,35 @@ class Tally:
         self._flush()
         return self._sums
 
-    def error(self, prototypes: Prototypes) -> float:
-        """Sum of |x - w|^2 - |x|^2 over the rows counted, w being the prototype of the row's unit."""
-        own = prototypes.double()
-        return float((self.counts * own.square().sum(1)).sum() - 2 * (self.sums * own).sum())
-
     def explained(self, prototypes: Prototypes, energy: float) -> float:
-        """The share of the variance that the prototypes of the rows' units explain; 0 where all rows are equal.
-
-        Args:
-            prototypes: (K, d).
-            energy: the sum of |x|^2 over the rows counted.
-        """
-        spread = energy - float(self.sums.sum(0).square().sum() / self.counts.sum())
-        return 1 - (energy + self.error(prototypes)) / spread if spread > 1e-12 * energy else 0.0
+        """`explained`, of one map."""
+        return float(explained(self.sums, self.counts, prototypes, energy))
 
     def _flush(self) -> None:
         if self._pending:
             self._sums += self._partial
             self._partial.zero_()
             self._pending = 0
+
+
+def explained(
+    sums: Float[Tensor, "*maps k d"],
+    counts: Float[Tensor, "*maps k"],
+    prototypes: Float[Tensor, "*maps k d"],
+    energy: float,
+) -> Float[Tensor, "*maps"]:
+    """The share of the rows' variance that the prototypes of their units explain; 0 where all rows are equal.
+
+    Args:
+        sums: of the rows of each unit, in float64; one map's or several maps' on the same rows.
+        counts: of the rows of each unit, in float64.
+        prototypes: of the map or maps.
+        energy: the sum of |x|^2 over the rows counted.
+    """
+    own = prototypes.double()
+    missed = (counts * own.square().sum(-1)).sum(-1) - 2 * (sums * own).sum((-2, -1))
+    spread = energy - sums.sum(-2).square().sum(-1) / counts.sum(-1)
+    return torch.where(spread > 1e-12 * energy, 1 - (energy + missed) / spread, 0.0)
 
 
 class Epoch(NamedTuple):
