@@ -10,8 +10,8 @@ from torch import Tensor
 from layerscope.products import COLUMNS, ROWS, padded
 from layerscope.types import Prototypes, Units, Vectors
 
-SCORES = 1 << 19
-"""Scores held at once, about: 2 MB, so that the argmax finds them in the cache where the product left them."""
+SCORES = 1 << 20
+"""Scores held at once, about: 4 MB, so that the argmax finds them in the cache where the product left them."""
 
 
 class Search:
