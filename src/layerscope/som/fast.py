@@ -10,7 +10,7 @@ The last epoch takes all rows, and the prototypes are means of the rows themselv
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 from math import ceil, log2
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from layerscope.products import product
 from layerscope.som.grid import Grid
-from layerscope.som.quality import measure
+from layerscope.som.quality import Fit, measure
 from layerscope.som.rows import Rows
 from layerscope.som.search import Search, argmax
 from layerscope.som.train import Epoch, Solved, Tally, explained, initial_plane, means, weighted_means
@@ -53,6 +53,10 @@ LEVEL_END, LEVEL_START = 1.25, 2.5
 """Radii in steps of a level's own grid; the end of one is the start of the next, twice as fine."""
 NUMBERS_A_UNIT = 1600
 """Numbers (rows times directions) per unit and squared radius that an epoch before the last takes."""
+FINALISTS, JUDGES = 2, 4096
+"""Coarse maps that are refined on the full grid, and rows that judge them."""
+EXCHANGE = 0.2
+"""Of topographic error for explained variance, as the bounds of equal quality in the benchmark have it."""
 EMPTY = 0.25
 """Share of units without a row above which rows are clustered: chance then settles which clusters share a unit, so that
 the other starts are refined, too, and the best map is taken."""
@@ -128,13 +132,13 @@ def solve_fast(
         starts, history = _starts(coordinates, grid, radius, seed, from_plane=from_plane, unit_length=unit_length)
         radii = [sigma for sigma in radii if sigma <= LEVEL_START] or [radius[1]]
     else:
-        starts, history = iter([initial if axes is None else product(initial, axes.T)]), []
-    refine = partial(_refined, coordinates, grid, radii, sampled=initial is None, unit_length=unit_length)
-    best = refine(next(starts))
-    if float((best.tally.counts == 0).double().mean()) > EMPTY:
-        best = max([best, *map(refine, starts)], key=partial(_worth, coordinates, grid, radius[1]))
-    prototypes, history = best.prototypes, [*history, *best.epochs]
-    units, sums = best.units[coordinates.place], coordinates.sums
+        history = []
+        starts = iter([initial if axes is None else product(initial, axes.T)])
+    refine = partial(_refined, coordinates, grid, radii[:-1], sampled=initial is None, unit_length=unit_length)
+    prototypes, fine = _best_of(map(refine, starts), coordinates, grid, radius[1])
+    units, tally = _assigned(coordinates.vectors, prototypes)
+    history += [*fine, _epoch(coordinates, grid, radius[1], prototypes, tally)]
+    units, sums = units[coordinates.place], coordinates.sums
     del coordinates, refine, starts
     advance()
     tally, start_row = Tally(len(grid), rows.width, like=prototypes), 0
@@ -273,12 +277,10 @@ def _carried(
 
 
 class _Refined(NamedTuple):
-    """A map on the full grid, and where the rows fall before its last update, which is still to come."""
+    """A map on the full grid after some epochs."""
 
     prototypes: Prototypes
     """Along the directions of the coordinates."""
-    units: Units
-    tally: Tally
     epochs: list[Epoch]
 
 
@@ -291,25 +293,44 @@ def _refined(
     sampled: bool,
     unit_length: bool,
 ) -> _Refined:
-    """Train on the full grid: each epoch but the last on as many rows as it needs, or on all if not `sampled`."""
-    epochs: list[Epoch] = []
+    """Train on the full grid, each epoch on as many rows as it needs, or on all."""
+    epochs = []
     for sigma in radii:
-        many = len(coordinates.vectors)
-        if sampled and len(epochs) < len(radii) - 1:
-            many = _rows_needed(coordinates, grid, sigma)
+        many = _rows_needed(coordinates, grid, sigma) if sampled else len(coordinates.vectors)
         vectors = coordinates.vectors[:many]
-        units, tally = _assigned(vectors, prototypes)
-        told = tally.explained(prototypes, _energy(vectors)) * coordinates.share
-        epochs.append(Epoch(sigma, len(grid), many, told))
-        if len(epochs) < len(radii):
-            prototypes = means(tally, grid, sigma, prototypes, unit_length=unit_length)
-    return _Refined(prototypes, units, tally, epochs)
+        _, tally = _assigned(vectors, prototypes)
+        epochs.append(_epoch(coordinates, grid, sigma, prototypes, tally))
+        prototypes = means(tally, grid, sigma, prototypes, unit_length=unit_length)
+    return _Refined(prototypes, epochs)
 
 
-def _worth(coordinates: _Coordinates, grid: Grid, radius: float, found: _Refined) -> float:
-    """What a map explains once its last update is done, less a fifth of its topographic error."""
-    fit = measure(coordinates.vectors, means(found.tally, grid, radius, found.prototypes), grid)
-    return fit.explained_variance - fit.topographic_error / 5
+def _best_of(maps: Iterator[_Refined], coordinates: _Coordinates, grid: Grid, end: float) -> _Refined:
+    """The best of the first few maps; where rows are clustered, of all, each judged after its last update."""
+    few = [*islice(maps, FINALISTS)]
+    if len(few) == 1:
+        return few[0]
+    vectors = coordinates.vectors[-JUDGES:]
+    fits = [measure(vectors, one.prototypes, grid) for one in few]
+    if float((fits[0].hits == 0).double().mean()) <= EMPTY:
+        return few[max(range(len(few)), key=lambda one: _worth(fits[one]))]
+
+    def settled(one: _Refined) -> float:
+        _, tally = _assigned(coordinates.vectors, one.prototypes)
+        return _worth(measure(coordinates.vectors, means(tally, grid, end, one.prototypes), grid))
+
+    return max([*few, *maps], key=settled)
+
+
+def _worth(fit: Fit) -> float:
+    """Explained variance, less the topographic error at its exchange rate."""
+    return fit.explained_variance - EXCHANGE * fit.topographic_error
+
+
+def _epoch(coordinates: _Coordinates, grid: Grid, radius: float, prototypes: Prototypes, tally: Tally) -> Epoch:
+    """What an epoch on the full grid was, from the tally of its rows."""
+    many = round(float(tally.counts.sum()))
+    told = tally.explained(prototypes, _energy(coordinates.vectors[:many]))
+    return Epoch(radius, len(grid), many, told * coordinates.share)
 
 
 def _coarse_maps(
