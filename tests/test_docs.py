@@ -27,7 +27,7 @@ def test_the_blocks_of_a_page_run(page, tmp_path):
 def test_the_readme_s_own_network_runs(tmp_path):
     prepare = (
         "import torch\nfrom layerscope import demo\nmodule = demo.network().module\nnormalise = demo.normalise\n"
-        "batch = next(demo.test_data().batches(240))\nimages, labels = batch.inputs, batch.labels\n"
+        "batch = next(demo.test_data().batches(120))\nimages, labels = batch.inputs, batch.labels\n"
     )
     (tmp_path / "page.py").write_text(prepare + "\n".join(blocks(ROOT / "README.md", "python")))
     done = subprocess.run([sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
