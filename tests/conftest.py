@@ -2,9 +2,12 @@
 
 import copy
 import functools
+from types import SimpleNamespace
 
 import pytest
 import torch
+from markupsafe import Markup
+from matplotlib.figure import Figure
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -68,6 +71,25 @@ def module():
 @pytest.fixture
 def pairs():
     return tiny_data()
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Reports are written with blank figures: for tests of what a study measures, drawing takes most of the time."""
+    from layerscope.report import page
+
+    axes = Figure().add_subplot()
+    alone = dict.fromkeys(("depth", "pictures"), axes.figure)
+    drawn = alone | dict.fromkeys(("flow", "vulnerability", "robustness"), axes)
+    blank = {name: lambda *_, one=one, **__: one for name, one in drawn.items()}
+    monkeypatch.setattr(page, "figures", SimpleNamespace(**blank))
+    monkeypatch.setattr(page, "svg", lambda _: Markup("<svg></svg>"))
+
+
+@pytest.fixture
+def drawn(undrawn, monkeypatch):
+    """Takes `undrawn` back, where a module uses it: what is to be drawn is odd."""
+    monkeypatch.undo()
 
 
 @pytest.fixture(scope="session")

@@ -24,14 +24,36 @@ from conftest import tiny_module
 """
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """A working folder with a network and data of the user's own."""
+def furnished(folder):
+    """A folder with a network and data of the user's own."""
     images, labels = tiny_data()
-    np.savez(tmp_path / "data.npz", inputs=images.numpy(), labels=labels.numpy())
-    (tmp_path / "own_nets.py").write_text(FACTORY.format(tests=os.path.dirname(__file__)))
-    monkeypatch.chdir(tmp_path)
+    np.savez(folder / "data.npz", inputs=images.numpy(), labels=labels.numpy())
+    (folder / "own_nets.py").write_text(FACTORY.format(tests=os.path.dirname(__file__)))
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, undrawn):
+    """A working folder with a network and data of the user's own."""
+    monkeypatch.chdir(furnished(tmp_path))
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """A folder in which a study was carried out, and what that said."""
+    folder = furnished(tmp_path_factory.mktemp("first"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        return folder, call(*ARGUMENTS)
+
+
+@pytest.fixture
+def studied(first, tmp_path, monkeypatch, undrawn):
+    """A copy of that folder, as the working folder."""
+    folder = shutil.copytree(first[0], tmp_path / "studied")
+    monkeypatch.chdir(folder)
+    return folder
 
 
 ARGUMENTS = [
@@ -44,8 +66,8 @@ def call(*arguments):
     return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "100"})
 
 
-def test_run_prints_profile_flow_findings_and_where_the_report_lies(place):
-    done = call(*ARGUMENTS)
+def test_run_prints_profile_flow_findings_and_where_the_report_lies(first):
+    place, done = first
     assert done.exit_code == 0, done.output
     assert "Profile under mean: value, 95 % interval, (same network untrained)" in done.output
     assert "Flow under sketch:512: pgd:linf=8/255 against noise of its size" in done.output
@@ -54,29 +76,29 @@ def test_run_prints_profile_flow_findings_and_where_the_report_lies(place):
     assert (place / "runs/mine/report.html").is_file()
 
 
-def test_report_prints_the_same_again(place):
-    first = call(*ARGUMENTS)
-    (place / "runs/mine/report.html").unlink()
+@pytest.mark.usefixtures("drawn")
+def test_report_prints_and_draws_the_same_again(studied, first):
+    report = studied / "runs/mine/report.html"
+    before = report.read_bytes()
+    report.unlink()
     again = call("report", "runs/mine")
     assert again.exit_code == 0
-    assert again.stdout == first.stdout
-    assert (place / "runs/mine/report.html").is_file()
+    assert again.stdout == first[1].stdout
+    assert report.read_bytes() == before
 
 
-def test_profile_prints_every_measure_and_writes_figure_and_table(place):
-    assert call(*ARGUMENTS).exit_code == 0
+def test_profile_prints_every_measure_and_writes_figure_and_table(studied):
     done = call("profile", "runs/mine")
     assert done.exit_code == 0, done.output
     for told in ("label_information", "fan_in", "trustworthiness", "octaves of class_gap", "Figure: runs/mine/telesc"):
         assert told in done.output
-    assert (place / "runs/mine/telescope.png").read_bytes().startswith(b"\x89PNG")
-    table = pd.read_parquet(place / "runs/mine/profile.parquet")
+    assert (studied / "runs/mine/telescope.png").read_bytes().startswith(b"\x89PNG")
+    table = pd.read_parquet(studied / "runs/mine/profile.parquet")
     assert {"value", "low", "high", "null_untrained", "null_shuffled"} <= set(table.columns)
     assert "fan_in" not in call("profile", "runs/mine", "--measure", "drift").output
 
 
-def test_profile_says_which_measures_there_are(place):
-    assert call(*ARGUMENTS).exit_code == 0
+def test_profile_says_which_measures_there_are(studied):
     done = call("profile", "runs/mine", "--measure", "beauty")
     assert done.exit_code == 2
     assert "`--measure` 'beauty' was not measured; the run holds: participation_ratio" in done.stderr
@@ -122,9 +144,8 @@ def test_a_run_that_is_not_there_is_named(place):
     assert "holds no finished run; make one with `layerscope run --out runs/none ...`" in " ".join(done.stderr.split())
 
 
-def test_a_part_of_a_run_that_is_missing_is_named(place):
-    assert call(*ARGUMENTS).exit_code == 0
-    (place / "runs/mine/atlas/atlas.json").unlink()
+def test_a_part_of_a_run_that_is_missing_is_named(studied):
+    (studied / "runs/mine/atlas/atlas.json").unlink()
     done = call("report", "runs/mine")
     assert done.exit_code == 2
     assert "'runs/mine' lacks atlas; copy the whole folder, or run the same study" in " ".join(done.stderr.split())
@@ -132,8 +153,7 @@ def test_a_part_of_a_run_that_is_missing_is_named(place):
     assert call("report", "runs/mine").exit_code == 0
 
 
-def test_other_options_on_the_same_folder_need_overwrite(place):
-    assert call(*ARGUMENTS).exit_code == 0
+def test_other_options_on_the_same_folder_need_overwrite(studied):
     refused = call(*ARGUMENTS, "--seed", "3")
     assert refused.exit_code == 2
     assert "seed: the run has 0, you ask for 3" in refused.stderr

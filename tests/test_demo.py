@@ -132,14 +132,14 @@ def test_the_aligned_atlas_fits_as_well_as_a_free_one_and_samples_stay_in_place(
 
 
 def test_a_second_run_of_the_network_that_is_killed_on_its_way_ends_with_the_same_bytes(tmp_path):
-    batch = next(demo.test_data().batches(150))
+    batch = next(demo.test_data().batches(60))
     np.savez(tmp_path / "few.npz", inputs=batch.inputs.numpy(), labels=batch.labels.numpy())
 
     def small(folder):
         options = {
             "--model": "py:layerscope.demo:network", "--data": f"npz:{tmp_path / 'few.npz'}",
             "--attack": "pgd:linf=8/255,steps=3", "--smallest": "fmn:linf,steps=5",
-            "--untrained": "1", "--draws": "50", "--out": str(folder),
+            "--reduction": "mean", "--untrained": "1", "--draws": "50", "--out": str(folder),
         }  # fmt: skip
         line = [sys.executable, "-m", "layerscope", "run", *(part for pair in options.items() for part in pair)]
         return subprocess.Popen(line, stdout=subprocess.DEVNULL)

@@ -127,6 +127,7 @@ def test_checks_pass_on_embeddings():
     assert "a huge budget fools it" in [check.name for check in checks]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_study_of_texts_attacks_their_embeddings_beside_matched_noise(tmp_path):
     network, data = trained(), tokens(240)
     study = Study(tmp_path, network, data, attack="pgd:l2=1.5", grid=(3, 3), untrained=0, draws=50, progress=False)

@@ -23,6 +23,7 @@ def test_a_run_that_lacks_a_part_names_it_and_says_what_to_do(tiny_run, tmp_path
     assert str(told.value) == f"'{folder}' lacks {lost}; {what_to_do}"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_same_study_makes_what_a_run_lacks(tiny_run, tmp_path):
     folder = shutil.copytree(tiny_run.folder, tmp_path / "run")
     shutil.rmtree(folder / "recordings" / "clean")

@@ -24,6 +24,7 @@ from layerscope.results import COLUMNS, MEASURES
 from layerscope.store import locked, save_table
 from layerscope.study import Matching
 
+pytestmark = pytest.mark.usefixtures("undrawn")  # of `tiny_run` alone, which is made first, the report is drawn
 OPTIONS = {"grid": (3, 4), "draws": 50, "batch_size": 32, "untrained": 2, "progress": False}
 NAMES = ("top", "middle", "bottom")
 PGD = "pgd:linf=8/255"
@@ -191,6 +192,7 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_and_ends_with_the_same_bytes
     assert measured(load_run(tmp_path / "killed")) == measured(load_run(tmp_path / "whole"))
 
 
+@pytest.mark.usefixtures("drawn")
 def test_without_an_attack_only_clean_inputs_are_measured(tmp_path):
     run = study(tmp_path / "run", attack=None, untrained=0).run()
     assert set(run.results["condition"]) == {"clean"} | BESIDE | ESTIMATORS
@@ -294,6 +296,7 @@ def test_what_looks_for_the_smallest_follows_the_attack_unless_it_is_said(tmp_pa
     assert set(rows["condition"]) == ({smallest} if smallest else set())
 
 
+@pytest.mark.usefixtures("drawn")
 def test_where_every_answer_is_wrong_or_few_are_right_nothing_is_said_to_go_with_the_smallest(tmp_path):
     images, labels = tiny_data()
     wrong = (labels + 1) % 3
@@ -311,6 +314,7 @@ def test_where_every_answer_is_wrong_or_few_are_right_nothing_is_said_to_go_with
     assert any(told in warning for warning in run.warnings)
 
 
+@pytest.mark.usefixtures("drawn")
 def test_without_labels_what_needs_none_is_measured_and_a_warning_says_what_is_not(tmp_path):
     run = study(tmp_path / "run", tiny_data()[0]).run()
     assert set(run.results["measure"]) == set(MEASURES) - TOLD
@@ -318,6 +322,7 @@ def test_without_labels_what_needs_none_is_measured_and_a_warning_says_what_is_n
     assert "The data have no labels" in (run.folder / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("drawn")
 def test_one_class_alone_is_measured_with_a_warning(tmp_path):
     images, _ = tiny_data()
     run = study(tmp_path / "run", (images, torch.ones(120, dtype=torch.int64))).run()
@@ -651,6 +656,7 @@ def test_the_maps_of_a_run_are_as_large_as_the_samples_allow(tmp_path):
     assert len(study(tmp_path, grid=None)._grid(60, 30)) == 4
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_layer_that_never_changes_is_warned_of(tmp_path):
     module = tiny_module()
     with torch.no_grad():
@@ -709,6 +715,7 @@ def texts(n=90):
     return ["".join("abcdefgh"[letter] for letter in row) for row in drawn.tolist()], torch.arange(n) % 2
 
 
+@pytest.mark.usefixtures("drawn")
 def test_texts_are_studied_without_an_attack(tmp_path):
     options = OPTIONS | {"attack": None, "grid": (2, 3), "reductions": ("mean",)}
     run = Study(tmp_path / "run", Network(Letters().eval()), texts(), **options).run()

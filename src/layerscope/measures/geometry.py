@@ -128,6 +128,7 @@ def neighbours(vectors: Vectors, labels: Labels | None, k: int) -> Neighbours:
     centred = (vectors - vectors.mean(0, dtype=torch.float64).to(vectors.dtype)).float()
     half = torch.cat([rows.square().sum(1) for rows in centred.split(BLOCK)]) / 2
     nearest, others = _Nearest(centred, few), _Nearest(centred, 0 if labels is None else min(ACROSS, few))
+    classes = None if labels is None else labels.int()  # half as long to compare
     height = max(1, min(count, PAIRS // count))  # as tall as may be: few of many are found faster than of some
     held = centred.new_empty(height, -(-count // ALIGNED) * ALIGNED)
     alike = torch.empty_like(held, dtype=torch.bool)
@@ -138,9 +139,9 @@ def neighbours(vectors: Vectors, labels: Labels | None, k: int) -> Neighbours:
         closeness -= half[start : start + height, None]  # -|x - y|^2 / 2
         closeness.diagonal().fill_(-torch.inf)
         nearest.update(start, closeness)
-        if labels is not None:
+        if classes is not None:
             same = alike[: len(own), : len(rest)]
-            torch.eq(labels[start : start + height, None], labels[start:], out=same)
+            torch.eq(classes[start : start + height, None], classes[start:], out=same)
             closeness.masked_fill_(same, -torch.inf)
             others.update(start, closeness)
     near, gaps = (one.distances(vectors) for one in (nearest, others))
@@ -199,8 +200,11 @@ def _closest(
 
 def _apart(own: Float[Tensor, "b d"], others: Vectors, which: Int[Tensor, "b k"]) -> Float[Tensor, "b k"]:
     """The distance from each row to some of the others."""
-    columns = [(own - others[column]).norm(dim=1) for column in which.T]
-    return torch.stack(columns, dim=1).double() if columns else own.new_zeros(len(own), 0).double()
+    found, there = own.new_empty(which.T.shape), torch.empty_like(own)  # one block of rows, used again and again
+    for distances, column in zip(found, which.T.contiguous(), strict=True):
+        torch.index_select(others, 0, column, out=there)
+        torch.linalg.vector_norm(there.sub_(own), dim=1, out=distances)
+    return found.T.double()
 
 
 def class_gaps(vectors: Vectors, labels: Labels) -> PerSample:
