@@ -181,7 +181,7 @@ def _curve(rows: Rows, side: int) -> list[Point]:
     """Ours at several epochs and end radii: median time, worst explained variance and topographic error of seeds."""
     points = []
     large = len(rows) * side > 60_000 * 20
-    for epochs in (6, 10, 20) if large else (6, 10, 20, 40):
+    for epochs in (6, 10, 20) if large else (6, 8, 10, 18, 40):
         for end in (0.6, 0.65, 0.7) if large else (0.5, 0.53, 0.55, 0.57, 0.6, 0.65, 0.7):
             runs = [
                 timed(lambda seed=seed, epochs=epochs, end=end: ours(rows, side, epochs, end, seed)) for seed in SEEDS
