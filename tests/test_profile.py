@@ -14,7 +14,7 @@ from torch import nn
 from layerscope import profile, table
 from layerscope.atlas import Atlas, fit_atlas, random_codebook
 from layerscope.codes import Coded, encode
-from layerscope.measures.information import conditional_entropy
+from layerscope.measures.conditional import conditional_entropy
 from layerscope.results import select
 from layerscope.som import Grid, Map
 
