@@ -119,9 +119,11 @@ def rule(size, cells, share, weight, priors, degree, ridge):
     def tail(k):
         """E[p^k (-p ln p)] without what the series has."""
         whole = mean(
-            lambda a, b: np.exp(betaln(a + k + 1, b) - betaln(a, b)) * (digamma(a + b + k + 1) - digamma(a + k + 1))
-            if b
-            else 0.0,
+            lambda a, b: (
+                np.exp(betaln(a + k + 1, b) - betaln(a, b)) * (digamma(a + b + k + 1) - digamma(a + k + 1))
+                if b
+                else 0.0
+            ),
             lambda p: -(p ** (k + 1)) * np.log(p),
         )
         return whole - sum(power(k + 1, j) / j for j in range(1, size))

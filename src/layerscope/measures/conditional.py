@@ -52,7 +52,9 @@ def conditional_entropy(joint: Joint) -> Float[Tensor, "..."]:
         joint: (..., rows, columns), whole counts.
     """
     flat = joint.reshape(-1, *joint.shape[-2:])
-    height = max(1, CELLS // ((len(CONCENTRATIONS) + len(DOMINANCES)) * max(int(flat[:1].count_nonzero()), flat.shape[1], 1)))
+    height = max(
+        1, CELLS // ((len(CONCENTRATIONS) + len(DOMINANCES)) * max(int(flat[:1].count_nonzero()), flat.shape[1], 1))
+    )
     return torch.cat([_left(some) for some in flat.split(height)]).reshape(joint.shape[:-2])
 
 
