@@ -61,6 +61,8 @@ def conditional_entropy(table, concentrations, dominances, dominant, rounds, deg
 
 def zhang(n, size):
     """What a cell with n of `size` samples adds to the entropy, in nats (Zhang 2012): the series without its tail."""
+    if n == 0:
+        return 0.0
     total, product = 0.0, n / size
     for j in range(1, size - n + 1):
         product *= 1 - (n - 1) / (size - j)
