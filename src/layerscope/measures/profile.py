@@ -379,7 +379,7 @@ def _beside_chance(estimate: Estimate, chance: Band | None) -> Estimate:
     """With 0 in its interval where permutations of the labels reach it: there the error is not that of a normal."""
     if chance is None or estimate.value > chance.bounds[1]:
         return estimate
-    return estimate._replace(bounds=(min(estimate.bounds[0], 0.0), estimate.bounds[1]))
+    return estimate._replace(bounds=(min(estimate.bounds[0], 0.0), max(estimate.bounds[1], 0.0)))
 
 
 def _shuffled(coded: Coded, layer: Layer, *, permutations: int, seed: int) -> dict[str, Float[Tensor, " permutations"]]:
