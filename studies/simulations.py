@@ -70,7 +70,7 @@ def truths() -> dict[str, Joint]:
 
 
 def held_out() -> dict[str, Joint]:
-    """Further joint distributions, made after the estimator was chosen: it was not picked on them."""
+    """Further joint distributions that the estimator was not chosen on; some are its own kinds in another size."""
     rng = np.random.default_rng(1)
     zipf = 1 / np.arange(1, CLASSES + 1)
     zipf /= zipf.sum()
