@@ -3,13 +3,11 @@
 How often each code goes with each label is a table with few samples a cell, and the plug-in entropy of such a table is
 far too small: the information that codes seem to carry is mostly that bias. Entropies of one variable, whose cells are
 few, are corrected by Miller and Madow. What is left of the label once the code is known has one small sample per code;
-there the codes are taken together, and how concentrated labels within a code are is learned from all of them
-(`conditional_entropy`). `docs/telescope.md` has both biases from simulation.
+there all codes are taken together (`measures.conditional`). `docs/telescope.md` has both biases from simulation.
 
 Tables have any number of leading dimensions, so that permutations are computed in one go.
 """
 
-import warnings
 from collections.abc import Callable, Iterator
 from math import log, nan
 from typing import NamedTuple
@@ -18,17 +16,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from layerscope.measures.conditional import CELLS, Joint, conditional_entropy
 from layerscope.stats import dealt_groups, jackknife_influence
 from layerscope.types import Labels, PerSample, Units
-
-Joint = Float[Tensor, "... codes classes"]
-
-CONCENTRATIONS = torch.logspace(-1.7, 4.3, 19, dtype=torch.float64)
-"""Of the Dirichlet priors: 0.02 (each code holds one class) to 20,000 (each holds all classes in their shares)."""
-ROUNDS = 60
-"""Of expectation-maximisation; later rounds move the entropy by less than a thousandth of a bit."""
-CELLS = 2**18
-"""Numbers held at once, about: 2 MB of each of a dozen."""
 
 
 def joint_counts(codes: Units, labels: Labels, k: int, classes: int) -> Joint:
@@ -98,27 +88,6 @@ def entropy(counts: Float[Tensor, "... cells"]) -> Float[Tensor, "..."]:
     return miller_madow_entropy(counts)
 
 
-def conditional_entropy(joint: Joint) -> Float[Tensor, "..."]:
-    """H(column | row) in bits: what is left of a label (column) once the code (row) is known; 0 to H(column).
-
-    An empirical Bayes estimate. The labels within row c have a Dirichlet prior of mean m (the columns' shares) and
-    concentration b; how b is distributed over rows, on a grid from 0.02 to 20,000, is learned from all rows by maximum
-    likelihood (expectation-maximisation), and each row's entropy is its mean under the posterior, which has a closed
-    form (Wolpert & Wolf 1995, Phys. Rev. E 52, eq. 9): with a = b m + n and A = sum a,
-    E[H] = psi(A + 1) - sum (a / A) psi(a + 1). Where rows tell nothing b is large and H(column | row) comes out as
-    H(column); where each row holds one label b is small and it comes out as 0. The prior over concentrations is what
-    Nemenman, Shafee & Bialek (2002, NIPS 14) choose by hand for one table; Archer, Park & Pillow (2013, Entropy 15)
-    discuss such priors for mutual information.
-
-    Args:
-        joint: (..., rows, columns), whole counts.
-    """
-    flat = joint.reshape(-1, *joint.shape[-2:])
-    height = max(1, CELLS // (len(CONCENTRATIONS) * max(int(flat[:1].count_nonzero()), flat.shape[1], 1)))
-    found = [_Rows(some).entropy() for some in flat.split(height)]
-    return torch.cat(found).reshape(joint.shape[:-2])
-
-
 class Told(NamedTuple):
     """An entropy in bits, and how much each sample pulls it."""
 
@@ -178,53 +147,3 @@ def class_overlap(joint: Joint) -> Float[Tensor, "..."]:
     """The share of the codes in use that serve two or more classes, 0 to 1. Rises with the samples a code has."""
     served = (joint > 0).sum(-1)
     return (served > 1).sum(-1) / (served > 0).sum(-1)
-
-
-class _Rows:
-    """The posterior of each row of several tables, over a grid of priors. Costs nothing for empty cells."""
-
-    def __init__(self, tables: Float[Tensor, "t rows columns"]) -> None:
-        b = CONCENTRATIONS.to(tables.device)
-        self.total = tables.sum((1, 2))
-        self.size = tables.sum(2)  # (t, rows)
-        share = tables.sum(1) / self.total[:, None]  # (t, columns)
-        table, row, column = where = tables.nonzero(as_tuple=True)
-        # cells alike in count and prior share one evaluation: most hold few samples
-        shares, which = share[table, column].unique(return_inverse=True)
-        counts = tables[where].long()
-        height = int(counts.max()) + 1
-        kinds, kind = (which * height + counts).unique(return_inverse=True)
-        n, prior = (kinds % height).double()[:, None], shares[kinds // height][:, None] * b  # (kinds, 1), (kinds, b)
-        evidence = (prior + n).lgamma() - prior.lgamma()
-        spent = (prior + n) * (prior + n + 1).digamma() - prior * (prior + 1).digamma()
-        # how many cells of each kind a row has
-        places = torch.stack([table * tables.shape[1] + row, kind])
-        ones, size = torch.ones_like(kind, dtype=torch.float64), (self.size.numel(), len(kinds))
-        of_row = torch.sparse_coo_tensor(places, ones, size, check_invariants=True).coalesce()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that compressed rows are young: they are the faster
-            of_row = of_row.to_sparse_csr()
-        gathered = (of_row @ torch.cat([evidence, spent], 1)).reshape(*self.size.shape, 2 * len(b))
-        evidence, spent = gathered.split(len(b), 2)  # (t, rows, b)
-        self.sizes = self.size[..., None] + b
-        likelihood = b.lgamma() - self.sizes.lgamma() + evidence
-        self.likelihood = (likelihood - likelihood.amax(2, keepdim=True)).exp()
-        means = share[..., None] * b
-        self.spent = (means * (means + 1).digamma()).sum(1)[:, None] + spent
-        self.weight = self._learned()
-
-    def _learned(self) -> Float[Tensor, "t b 1"]:
-        """How concentrations are distributed over the rows in use, learned from them."""
-        used = (self.size > 0).double()[:, None]
-        share = used / used.sum(2, keepdim=True)  # (t, 1, rows): products with row vectors are the faster, by far
-        across, count = self.likelihood.mT.contiguous(), len(CONCENTRATIONS)
-        weight = torch.full((len(self.total), 1, count), 1 / count, dtype=torch.float64, device=used.device)
-        for _ in range(ROUNDS):
-            weight = weight * ((share / (weight @ across)) @ self.likelihood)
-        return weight.mT
-
-    def entropy(self) -> Float[Tensor, " t"]:
-        """H(column | row) of each table, in bits."""
-        own = (self.sizes + 1).digamma() - self.spent / self.sizes
-        mean = ((self.likelihood * own) @ self.weight) / (self.likelihood @ self.weight)
-        return (self.size[..., None] * mean).sum((1, 2)) / self.total / log(2)

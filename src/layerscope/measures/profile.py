@@ -10,6 +10,7 @@ from torch import Tensor
 from layerscope.codes import Coded, best_of
 from layerscope.layers import Layer
 from layerscope.measures import geometry, information, topology
+from layerscope.measures.conditional import conditional_entropy
 from layerscope.measures.telescope import Depth, telescope
 from layerscope.progress import bar
 from layerscope.recording import Recording
@@ -378,7 +379,7 @@ def _beside_chance(estimate: Estimate, chance: Band | None) -> Estimate:
     """With 0 in its interval where permutations of the labels reach it: there the error is not that of a normal."""
     if chance is None or estimate.value > chance.bounds[1]:
         return estimate
-    return estimate._replace(bounds=(min(estimate.bounds[0], 0.0), estimate.bounds[1]))
+    return estimate._replace(bounds=(min(estimate.bounds[0], 0.0), max(estimate.bounds[1], 0.0)))
 
 
 def _shuffled(coded: Coded, layer: Layer, *, permutations: int, seed: int) -> dict[str, Float[Tensor, " permutations"]]:
@@ -395,7 +396,7 @@ def _shuffled(coded: Coded, layer: Layer, *, permutations: int, seed: int) -> di
         held.append(joint)
         if len(held) * joint.numel() >= CELLS or number == permutations:
             tables, held = torch.stack(held), []
-            left.append(information.conditional_entropy(tables))
+            left.append(conditional_entropy(tables))
             pure.append(information.purity(tables))
             overlap.append(information.class_overlap(tables))
     whole = float(information.entropy(torch.bincount(labels, minlength=classes).double()))
