@@ -12,7 +12,7 @@ PACKAGE = "layerscope"
 ROOT = Path(__file__).parents[1] / "src" / PACKAGE
 LAYERS = [  # low to high; names on one line are siblings and may not import each other
     {"errors", "types", "images", "layouts", "specs", "preprocessing"},
-    {"products", "drawing"},
+    {"products", "drawing", "answers", "hooks", "untrained"},
     {"store", "stats", "progress", "subspace", "reductions"},
     {"fingerprints"},
     {"results", "network", "som"},
