@@ -76,10 +76,9 @@ def planned(clean: Recording, limit: int | None, seed: int) -> Plan:
 class Between(NamedTuple):
     """The codes that one vector's steps lead between."""
 
-    own: Units
-    """(m,)."""
-    target: Units
-    """(m,): the target class's."""
+    own: Int[Tensor, " m"]
+    target: Int[Tensor, " m"]
+    """The target class's."""
     others: Int[Tensor, "m 2"]
     """Two that are neither; -1 where there are no two."""
 
@@ -93,10 +92,10 @@ class Steps:
     fitted: Map
     ids: Units
     """(n,)."""
-    owner: Units
-    """(m,): which of the samples each vector belongs to, in order."""
-    place: Units
-    """(m,): at which position of the sample it is."""
+    owner: Int[Tensor, " m"]
+    """Which of the samples each vector belongs to, in order."""
+    place: Int[Tensor, " m"]
+    """At which position of the sample it is."""
     between: Between
     seed: int
 
@@ -167,7 +166,7 @@ def steps_of(layer: Layer, clean: Recording, fitted: Map, plan: Plan, seed: int)
             for one, many in zip(plan.ids, torch.bincount(owner, minlength=len(plan.ids)), strict=True)
         ]
     )
-    drawn = scores.masked_fill(~allowed, -1).topk(2)
+    drawn = torch.cat([scores.masked_fill(~allowed, -1), -torch.ones(len(scores), 1)], 1).topk(2)  # of one unit, too
     others = torch.where((drawn.values < 0).any(1, keepdim=True), -1, drawn.indices)
     return Steps(layer, reduction, fitted, plan.ids, owner, place, Between(own, target, others), seed)
 
