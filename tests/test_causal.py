@@ -19,7 +19,7 @@ from layerscope.layers import Layer
 from layerscope.results import select
 from layerscope.som import Grid
 
-CLASSES, WIDTH = 4, 32
+CLASSES, WIDTH = 4, 64
 FEW = {"show_progress": False, "doses": (1,)}
 
 
@@ -235,18 +235,20 @@ def test_rates_of_pairs_are_those_of_the_whole(bypassed):
         assert (pairs["rate"] <= pairs["high"]).all()
 
 
-def test_a_class_with_one_code_that_is_the_sample_s_own_has_no_step_and_too_few_codes_no_control(tmp_path):
-    """Two units for two classes: no other codes; and of one unit, no step at all."""
-    images, labels = blobs(60)
+def test_where_there_are_no_other_codes_there_is_no_control_and_where_all_have_one_code_no_step(tmp_path):
+    images, labels = blobs(80)
+    module = Bypass().eval()
+    with torch.no_grad():
+        module.side.weight.zero_()
+    network = Network(module, bounds=(-100.0, 100.0))
     inputs = (images[labels < 2], labels[labels < 2])
-    network = Network(Bypass().eval(), bounds=(-100.0, 100.0))
-    two = recorded(tmp_path / "two", network, inputs, layers=["read"], grid=(1, 2)).test(limit=20)
-    assert set(two.results["condition"]) == {"clean", "random"}
-    assert rate(two, "causal_target_rate", "clean", "read")["value"] > 0.8
-    assert two.pairs["codes"].isna().all()
-    one = recorded(tmp_path / "one", network, inputs, layers=["read"], grid=(1, 1)).test(limit=20)
-    assert (one.results["value"] == 0).all()
-    assert all(isnan(low) for low in one.results["low"])
+    found = recorded(tmp_path, network, inputs, layers=["read", "side"], grid=(1, 2)).test(limit=20)
+    assert set(found.results["condition"]) == {"clean", "random"}
+    assert rate(found, "causal_target_rate", "clean", "read")["value"] > 0.8
+    assert found.pairs["codes"].isna().all()
+    still = found.results[found.results["layer"] == "side"]
+    assert (still["value"] == 0).all()
+    assert all(isnan(low) for low in still["low"])
 
 
 def test_what_is_found_is_saved_as_it_is(bypassed, tmp_path):

@@ -166,7 +166,7 @@ def steps_of(layer: Layer, clean: Recording, fitted: Map, plan: Plan, seed: int)
             for one, many in zip(plan.ids, torch.bincount(owner, minlength=len(plan.ids)), strict=True)
         ]
     )
-    drawn = torch.cat([scores.masked_fill(~allowed, -1), -torch.ones(len(scores), 1)], 1).topk(2)  # of one unit, too
+    drawn = scores.masked_fill(~allowed, -1).topk(2)
     others = torch.where((drawn.values < 0).any(1, keepdim=True), -1, drawn.indices)
     return Steps(layer, reduction, fitted, plan.ids, owner, place, Between(own, target, others), seed)
 
@@ -174,7 +174,7 @@ def steps_of(layer: Layer, clean: Recording, fitted: Map, plan: Plan, seed: int)
 def _target_codes(counts: Float[Tensor, "k classes"], own: Units, wanted: Labels) -> Units:
     """The wanted class's commonest code but the own one; the own one, where the class has no other."""
     best = counts.argsort(dim=0, descending=True, stable=True)
-    first, second = best[0, wanted], best[min(1, len(best) - 1), wanted]
+    first, second = best[0, wanted], best[1, wanted]
     return torch.where(first != own, first, torch.where(counts[second, wanted] > 0, second, own))
 
 
