@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import shutil
 from math import isnan, log
 
 import numpy as np
@@ -11,13 +12,16 @@ import torch
 from conftest import tiny_data, tiny_module
 from handmade import gaussian
 from torch import nn
+from typer.testing import CliRunner
 
-from layerscope import Data, Network, causal, causal_test, fit_atlas, load_data, record
+from layerscope import Data, Network, causal, causal_test, figures, fit_atlas, load_data, record
+from layerscope.cli import app
 from layerscope.decoding.moves import Plan, planned, steps_of
 from layerscope.errors import RunMismatchError
 from layerscope.layers import Layer
-from layerscope.results import select
+from layerscope.results import Place, finding, select, table
 from layerscope.som import Grid
+from layerscope.summary import acting_layers, causal_summary
 
 CLASSES, WIDTH = 4, 64
 FEW = {"show_progress": False, "doses": (1,)}
@@ -318,3 +322,98 @@ def test_a_run_is_tested_as_its_recording_is(tiny_run):
         causal(tiny_run, **given, reductions=["sketch:512"], **FEW)
     with pytest.raises(RunMismatchError, match="`data` must be what the run in"):
         causal(tiny_run, network=given["network"], data=tiny_data(seed=9), **FEW)
+
+
+@pytest.fixture(scope="module")
+def found(tiny):
+    return tiny.test(limit=40, doses=(0, 0.5, 1, 2), reductions=["mean", "flatten"])
+
+
+def drawn(axes):
+    return {line.get_label(): line.get_xydata().T.tolist() for line in axes.get_lines()}
+
+
+def test_the_figure_over_depth_draws_the_rates_of_dose_one_and_what_the_codes_tell(found, tiny_run):
+    axes = figures.causal(found, tiny_run)
+    lines = drawn(axes)
+    for label, measure, condition in (
+        ("moved to the target's code", "causal_target_rate", "clean"),
+        ("a random direction, as far", "causal_control_rate", "random"),
+        ("between two other codes, as far", "causal_control_rate", "codes"),
+    ):
+        rows = select(found.results, measure=measure, condition=condition, reduction="mean")
+        assert lines[label] == [[0, 1], rows["value"].tolist()]
+    told = select(tiny_run.results, measure="label_information", condition="clean", reduction="mean")
+    expected = told[told["layer"].isin(("stem", "middle"))]["value"].tolist()
+    assert lines["what the code tells: I(code; label) / H(label)"] == [[0, 1], expected]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["stem", "middle"]
+    assert len(drawn(figures.causal(found))) == 3
+
+
+def test_the_figure_over_the_dose_draws_a_line_for_each_layer_in_order_of_the_dose(found):
+    lines = drawn(figures.causal_doses(found, reduction="flatten"))
+    for layer in ("stem", "middle"):
+        rows = found.results[(found.results["layer"] == layer) & (found.results["reduction"] == "flatten")]
+        rows = rows[(rows["measure"] == "causal_target_rate")].set_index("condition")["value"]
+        doses = ["clean:dose=0", "clean:dose=0.5", "clean", "clean:dose=2"]
+        assert lines[layer] == [[0, 0.5, 1, 2], rows[doses].tolist()]
+
+
+def test_both_figures_stand_in_one_picture_and_what_was_not_moved_is_named(found):
+    picture = figures.causals(found)
+    assert len(picture.axes) == 4
+    picture.draw_without_rendering()
+    with pytest.raises(ValueError, match="No layer was moved under 'cls'; layers were under: mean, flatten"):
+        figures.causal(found, reduction="cls")
+
+
+def row(layer, measure, condition, value, low, high):
+    return finding(measure, value, (low, high), 50, Place(layer, int(layer[-1]), condition, "mean"))
+
+
+def test_layers_that_act_are_those_beyond_both_controls_and_the_summary_names_them():
+    rows = [
+        row("b0", "causal_target_rate", "clean", 0.1, 0.04, 0.2),
+        row("b0", "causal_control_rate", "random", 0, 0, 0.05),
+        row("b1", "causal_target_rate", "clean", 0.9, 0.85, 0.95),
+        row("b1", "causal_control_rate", "random", 0, 0, 0.05),
+        row("b1", "causal_control_rate", "codes", 0.86, 0.8, 0.9),
+        row("b2", "causal_target_rate", "clean", 0.9, 0.85, 0.95),
+        row("b2", "causal_control_rate", "random", 0.1, 0, 0.2),
+        row("b2", "causal_control_rate", "codes", 0.1, 0, 0.84),
+        row("b2", "causal_control_rate", "codes:dose=2", 0.9, 0.8, 1.0),
+    ]
+    assert acting_layers(table(rows), "mean") == ["b2"]
+    (told,) = causal_summary(table(rows))
+    assert told == (
+        "Under mean: codes act in 1 of 3 layers, b2 (in b2 90% of the answers become the target (85% to 95%), and "
+        "under the controls at most 86% in any layer); those of the other 2 are not shown to."
+    )
+    assert causal_summary(table(rows[6:]))[0].endswith("in any layer).")
+    assert causal_summary(table(rows[:2]))[0].startswith("Under mean: no layer's codes are shown to act (in b0 10%")
+
+
+def test_the_command_prints_what_it_found_and_writes_it_into_the_run(tiny_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = shutil.copytree(tiny_run.folder, tmp_path / "run")
+    images, labels = tiny_data()
+    np.savez("all.npz", inputs=images.numpy(), labels=labels.numpy())
+    (tmp_path / "causal_nets.py").write_text("import conftest\n\n\ndef make():\n    return conftest.tiny_module()\n")
+    arguments = ["causal", "run", "--model", "py:causal_nets:make", "--data", "npz:all.npz", "--limit", "20"]
+    done = CliRunner().invoke(app, [*arguments, "--dose", "1", "--layer", "stem"], env={"COLUMNS": "100"})
+    assert done.exit_code == 0, done.output
+    assert "Answers that become the target class, layers moved under mean" in done.stdout
+    assert "middle" not in done.stdout
+    for told in (
+        "- Under mean: ",
+        "Figure: run/causal.png",
+        "Numbers: run/causal.parquet",
+        "Pairs of classes: run/caus",
+    ):
+        assert told in done.stdout
+    assert (folder / "causal.png").read_bytes().startswith(b"\x89PNG")
+    assert set(pd.read_parquet(folder / "causal.parquet")["n"]) <= {20} | set(range(20))
+    assert pd.read_parquet(folder / "causal_pairs.parquet")["n"].sum() == 20
+    done = CliRunner().invoke(app, ["causal", "run"])
+    assert done.exit_code == 2
+    assert "Error: The run was made from an object (TinyNet), not from a spec" in " ".join(done.stderr.split())

@@ -10,6 +10,7 @@ smallest.parquet         the smallest perturbation of some samples
 example.safetensors      one sample clean and perturbed
 report.html
 telescope.png  profile.parquet   written by `layerscope profile`
+causal.parquet  causal_pairs.parquet  causal.png   written by `layerscope causal`
 """
 
 import io

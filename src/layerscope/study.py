@@ -86,6 +86,9 @@ OWN = (
     "study.json",
     "telescope.png",
     "profile.parquet",
+    "causal.parquet",
+    "causal_pairs.parquet",
+    "causal.png",
 )
 """What a run folder holds, and all that `overwrite` deletes."""
 
