@@ -389,7 +389,7 @@ def test_layers_that_act_are_those_beyond_both_controls_and_the_summary_names_th
         "Under mean: codes act in 1 of 3 layers, b2 (in b2 90% of the answers become the target (85% to 95%), and "
         "under the controls at most 86% in any layer); those of the other 2 are not shown to."
     )
-    assert causal_summary(table(rows[6:]))[0].endswith("in any layer).")
+    assert causal_summary(table(rows[5:]))[0].endswith("in any layer).")
     assert causal_summary(table(rows[:2]))[0].startswith("Under mean: no layer's codes are shown to act (in b0 10%")
 
 

@@ -79,7 +79,7 @@ def acting_layers(results: pd.DataFrame, reduction: str) -> list[str]:
     rates = select(results, measure="causal_target_rate", reduction=reduction, condition="clean")
     controls = select(results, measure="causal_control_rate", reduction=reduction)
     reach = controls[controls["condition"].isin(CONTROLS)].groupby("layer")["high"].max()
-    return [row.layer for row in findings(rates) if row.low > reach[row.layer]]
+    return [str(layer) for layer in rates["layer"][rates["low"] > rates["layer"].map(reach)]]
 
 
 def attack_pairs(results: pd.DataFrame) -> list[tuple[str, str]]:
