@@ -136,7 +136,7 @@ def _again(results: pd.DataFrame, causal: pd.DataFrame, done: list[str]) -> str:
     if apart.max() == 0:
         return "Their accuracies are those of the table above."
     return (
-        "Weights were trained again for it from the same seeds, with another number of threads, and training makes much of "
+        "Weights were trained again for it from the same seeds, with another number of threads; training enlarges "
         "differences in rounding: accuracies differ from those of the table above by up to "
         f"{100 * apart.max():.1f} points ({apart.idxmax()}). "
         "What the codes tell is of the study's own networks."
