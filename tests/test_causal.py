@@ -21,6 +21,7 @@ from layerscope.errors import RunMismatchError
 from layerscope.layers import Layer
 from layerscope.results import Place, finding, select, table
 from layerscope.som import Grid
+from layerscope.stats import clustered_share_interval
 from layerscope.summary import acting_layers, causal_summary
 
 CLASSES, WIDTH = 4, 64
@@ -133,6 +134,8 @@ def test_every_number_is_that_of_a_slow_loop(tiny):
     assert told["value"] == np.mean(became)
     assert told["n"] == limit
     assert told["layer_index"] == 1
+    bounds = clustered_share_interval(torch.tensor(became), units[plan.rows])
+    assert (told["low"], told["high"]) == pytest.approx(bounds)
     close = functools.partial(pytest.approx, rel=1e-3, abs=1e-5)
     assert rate(found, "causal_probability_shift", "clean:dose=0.5", "stem")["value"] == close(np.mean(changes))
     assert rate(found, "causal_log_odds_shift", "clean:dose=0.5", "stem")["value"] == close(np.mean(odds))
@@ -213,13 +216,26 @@ def test_no_dose_changes_nothing(tiny):
 
 
 def test_positions_are_moved_each_from_its_own_code(tiny):
-    """The stem puts out 36 positions; where all of them are recorded, all are moved."""
-    found = tiny.test(limit=60, reductions=["positions:5"])
-    assert set(found.results["layer"]) == {"middle"}
-    told = rate(found, "causal_target_rate", "clean", "middle", "positions:5")
-    plain = rate(found, "causal_control_rate", "random", "middle", "positions:5")
-    assert told["value"] >= plain["value"]
-    assert told["n"] == 60
+    """By hand, position by position."""
+    module, layer, dose = tiny.network.module, Layer("middle", "positions:5"), 2.0
+    found = tiny.test(limit=50, reductions=["positions:5"], doses=(1, dose))
+    plan = planned(tiny.clean, 50, 0)
+    fitted, images = tiny.atlas.maps[layer], tiny_data()[0]
+    steps = steps_of(layer, tiny.clean, fitted, plan, 0)
+    units = fitted.best(tiny.clean.vectors(layer)).unit
+    parents, places = tiny.clean.parents(layer).tolist(), tiny.clean.places(layer).tolist()
+    became = []
+    for row, (sample, target) in enumerate(zip(plan.ids.tolist(), plan.target.tolist(), strict=True)):
+        states = module.middle(module.stem(images[sample : sample + 1])).flatten(2)
+        wanted = steps.between.target[steps.owner == row]
+        here = [place for place, parent in enumerate(parents) if parent == sample]
+        for vector, code in zip(here, wanted, strict=True):
+            step = (fitted.prototypes[code] - fitted.prototypes[units[vector]]) * fitted.scale
+            states[0, :, places[vector]] += dose * step
+        became.append(int(module.head(states.mean(2)).argmax()) == target)
+    told = rate(found, "causal_target_rate", "clean:dose=2", "middle", "positions:5")
+    assert told["value"] == np.mean(became) > 0
+    assert found.pairs["n"].sum() == 50
 
 
 def test_rates_of_pairs_are_those_of_the_whole(bypassed):

@@ -92,7 +92,7 @@ def causal_doses(found: Measured, *, reduction: str = "mean", axes: Axes | None 
             axes.plot(curve["dose"], curve["value"], color=colour, marker="o", markersize=3, linewidth=1.5, label=layer)
         axes.axvline(1, color=NULL, linewidth=0.8, linestyle=":")
         axes.set_title(f"The same over the dose, under {reduction}", loc="left", fontsize=9, fontweight="bold")
-        axes.set_xlabel("dose: 0 is not moved, 1 is from the own code's prototype to the target's")
+        axes.set_xlabel("dose (1: from the own code's prototype to the target's)")
         axes.set_ylabel("share")
         axes.set_ylim(-0.03, 1.03)
         legend(axes, last_first=True)
