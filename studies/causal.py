@@ -2,8 +2,8 @@
 
     python studies/causal.py
 
-Whole feature maps against averages in the bundled network, and how often the interval of a share of samples that come in
-clusters holds the truth. A few minutes on two cores.
+Whole feature maps against averages in the bundled network, and how often the interval of a share of samples that come
+in clusters holds the truth. A few minutes on two cores.
 """
 
 from pathlib import Path
