@@ -331,6 +331,8 @@ def test_a_run_is_tested_as_its_recording_is(tiny_run):
     found = causal(tiny_run, **given, limit=20, **FEW)
     assert set(found.results["reduction"]) == {"mean"}  # the sketch can't be moved
     assert list(found.results["layer"].unique()) == ["stem", "middle"]
+    alone = causal(tiny_run, **given, limit=20, layers="stem", reductions="mean", **FEW)
+    assert alone.results["value"].tolist() == found.results.loc[found.results["layer"] == "stem", "value"].tolist()
     data = load_data(tiny_data(), show_progress=False)
     again = causal_test(given["network"], data, tiny_run.recordings["clean"], tiny_run.atlas, limit=20, **FEW)
     pd.testing.assert_frame_equal(found.results, again.results)

@@ -4,6 +4,16 @@ A code that goes along with an answer need not take part in it. Each sample's ac
 between the prototype of a code of another class, the target, and the prototype of its own code, and what counts is how
 often the answer becomes the target. Beside it stand two controls of the same length: a random direction, and the
 difference between two codes that are no codes of the target.
+
+The target's code is the commonest one among the samples of that class that are answered right, the sample's own code
+left out: it is there for every class at every layer, while in shallow layers no code may be one class's own, and the
+code nearest to the sample would be the least typical of its class. The other two codes of the control are drawn among
+those in use that are neither the sample's own nor of the target class (that is, whose commonest class it is not); where
+there are no two, the sample is left out of that control.
+
+A rate's interval is Wilson's, samples of one code counted as alike, since they are moved from one prototype (see
+`stats.clustered_share_interval`); under `positions:N` and `tokens`, samples are independent. It is of other samples and
+codes of the same kind, with this network and this map.
 """
 
 from collections.abc import Iterator, Sequence
@@ -128,17 +138,7 @@ def causal_test(
     by the same at every position, under `cls`, `last` and `flatten` where these look, under `positions:N` and `tokens`
     each recorded position from its own code to the target's.
 
-    The target's code is the commonest one among the right samples of that class, its own code left out: it is there for
-    every class at every layer, while in shallow layers no code may be one class's own, and the code nearest to the
-    sample would be the least typical of its class.
-
-    Controls have the length of the difference, sample by sample: a random direction, and the difference between two
-    codes drawn among those in use that are neither the sample's own nor of the target class (that is, whose commonest
-    class it is not). Where there are no two such codes, the sample is left out of that control.
-
-    A rate's interval is Wilson's, samples of one code counted as alike: they are moved alike (see
-    `stats.clustered_share_interval`); under `positions:N` and `tokens` samples are independent. It is of other samples
-    and codes of the same kind, with this network and this map.
+    The module's own text says which code is the target's, what the controls are, and what an interval is of.
 
     Args:
         network: the network.
@@ -162,6 +162,20 @@ def causal_test(
     chosen = _chosen(clean, layers, reductions)
     plan = planned(clean, limit, seed)
     steps = [steps_of(layer, clean, atlas.maps[layer], plan, seed) for layer in chosen]
+    answers = _asked(network, data, plan, steps, doses, batch_size, show_progress=show_progress)
+    told = [
+        _Told(one, plan, _Answers(*(part[number] for part in answers)), _place(clean, one.layer))
+        for number, one in enumerate(steps)
+    ]
+    found = table(row for one in told for row in one.rows(doses, seed))
+    return Causal(found, pd.DataFrame(pair for one in told for pair in one.pairs(doses.index(1))))
+
+
+def _asked(
+    network: Network, data: Data, plan: Plan, steps: Sequence[Steps], doses: Sequence[float], batch_size: int, *,
+    show_progress: bool,
+) -> "_Answers":  # fmt: skip
+    """What the network answers to every sample, moved by every kind of step at every dose."""
     answers = _Answers.empty(len(steps), len(KINDS), len(doses), len(plan.ids))
     unmoved = torch.empty_like(plan.own)
     work = len(plan.ids) * len(steps) * len(KINDS)
@@ -177,12 +191,7 @@ def causal_test(
                     answers.note((number, place, at), rows, before, after, plan.target[rows])
                 progress.advance(len(rows))
     _check_answers(unmoved, plan.own)
-    told = [
-        _Told(one, plan, _Answers(*(part[number] for part in answers)), _place(clean, one.layer))
-        for number, one in enumerate(steps)
-    ]
-    found = table(row for one in told for row in one.rows(doses, seed))
-    return Causal(found, pd.DataFrame(pair for one in told for pair in one.pairs(doses.index(1))))
+    return answers
 
 
 def _checked(doses: Sequence[float], batch_size: int) -> tuple[float, ...]:
@@ -202,7 +211,8 @@ def _place(clean: Recording, layer: Layer) -> Place:
 
 def _chosen(clean: Recording, layers: Sequence[str] | None, reductions: Sequence[str] | None) -> list[Layer]:
     """The recorded layers that are asked for."""
-    wanted = reductions
+    layers = [layers] if isinstance(layers, str) else layers
+    wanted = [reductions] if isinstance(reductions, str) else reductions
     if wanted is None:
         wanted = [name for name in clean.reductions if why_not(name) is None] or clean.reductions
     for name in wanted:

@@ -148,9 +148,8 @@ def steps_of(layer: Layer, clean: Recording, fitted: Map, plan: Plan, seed: int)
     """The steps of a plan's samples at a layer, on its map."""
     reduction = movable(layer.reduction)
     units = fitted.best(clean.vectors(layer)).unit
-    row_of = torch.empty(int(clean.ids.max()) + 1, dtype=torch.int64)
-    row_of[clean.ids] = torch.arange(len(clean))
-    parent = row_of[clean.parents(layer)]
+    order = clean.ids.argsort()
+    parent = order[torch.searchsorted(clean.ids[order], clean.parents(layer))]
     kept = plan.right[parent]
     counts = torch.zeros(len(fitted.prototypes), int(plan.classes.max()) + 1)
     counts.index_put_((units[kept], plan.classes[parent[kept]]), torch.ones(()), accumulate=True)
