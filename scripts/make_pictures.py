@@ -28,6 +28,7 @@ def main() -> None:
         "amplification": (ls.figures.flow(run, "amplification", reduction="mean").figure, 100),
         "odds": (ls.figures.flow(run, "wrong_class_log_odds", reduction="sketch:512").figure, 100),
         "vulnerability": (both, 100),
+        "causal": (ls.figures.causals(ls.causal(run), run), 80),
     }
     for name, (figure, dpi) in drawn.items():
         path = ROOT / "docs/images" / f"{name}.png"

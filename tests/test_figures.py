@@ -7,6 +7,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from layerscope import figures
+from layerscope.depth_drawing import own_axes
 from layerscope.results import select
 from layerscope.som import Grid
 
@@ -140,7 +141,7 @@ def test_the_depth_figure_has_one_axis_for_all_panels(tiny_run):
 
 def test_too_many_classes_to_list_are_counted(tiny_run):
     settings = dict(tiny_run.settings) | {"chosen": tiny_run.settings["chosen"] | {"class_names": list("abc") * 20}}
-    axes = figures._own_axes(3)
+    axes = own_axes(3)
     figures.class_legend(replace(tiny_run, settings=settings), axes)
     assert [text.get_text() for text in axes.texts] == ["60 classes, a colour each"]
     assert axes.get_legend() is None

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 from torch.nn.functional import relu
 
+from layerscope.hooks import first_tensor
 from layerscope.images import Resize
-from layerscope.network import Network, first_tensor
+from layerscope.network import Network
 
 
 def kept(network, inputs, layers):

@@ -20,6 +20,7 @@ from layerscope.measures.information import left_over
 from layerscope.stats import (
     Z,
     bootstrapped,
+    clustered_share_interval,
     dealt_groups,
     holm,
     interval,
@@ -421,3 +422,32 @@ def test_the_correction_by_hand_passes_over_what_has_no_p():
     assert holm([0.03, nan, 0.01, 0.02, 0.9]) == pytest.approx([0.06, nan, 0.04, 0.06, 0.9], nan_ok=True)
     assert holm([0.6, 0.7]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_a_share_of_samples_that_come_in_clusters_counts_as_many_as_they_tell():
+    alone = torch.arange(200)
+    counted = whole_numbers(2, 200).bool()
+    share = int(counted.sum())
+    plain, clustered = share_interval(share, 200), clustered_share_interval(counted, alone)
+    assert clustered == pytest.approx(plain, abs=0.002)  # every sample a cluster: Wilson's
+    five = clustered_share_interval(counted.repeat_interleave(5), alone.repeat_interleave(5))
+    assert five == pytest.approx(plain, abs=0.005)  # five copies of each tell no more
+    none = clustered_share_interval(torch.zeros(1000, dtype=torch.bool), alone.repeat_interleave(5))
+    assert none[0] == 0
+    assert none[1] == pytest.approx(share_interval(0, 200)[1], rel=0.05)
+    assert all(isnan(bound) for bound in clustered_share_interval(counted, torch.zeros(200, dtype=torch.int64)))
+
+
+def test_the_interval_of_a_clustered_share_covers_it():
+    generator = np.random.default_rng(0)
+    for groups, n, share in ((20, 100, 0.3), (60, 300, 0.05), (125, 300, 0.9)):
+        hits, plain = 0, 0
+        for _ in range(200):
+            clusters = generator.integers(groups, size=n)
+            counted = generator.random(n) < generator.beta(share, 1 - share, groups)[clusters]  # half of it is shared
+            low, high = clustered_share_interval(torch.tensor(counted), torch.tensor(clusters))
+            hits += low <= share <= high
+            low, high = share_interval(int(counted.sum()), n)
+            plain += low <= share <= high
+        assert hits / 200 >= 0.92, (groups, n, share)
+        assert plain < hits

@@ -10,6 +10,9 @@ from layerscope.attacks import check_attack as check_attack
 from layerscope.codes import Coded as Coded
 from layerscope.codes import encode as encode
 from layerscope.data import Data as Data
+from layerscope.decoding.causal import Causal as Causal
+from layerscope.decoding.causal import causal as causal
+from layerscope.decoding.causal import causal_test as causal_test
 from layerscope.errors import LayerscopeError as LayerscopeError
 from layerscope.flow import flow as flow
 from layerscope.layers import Layer as Layer

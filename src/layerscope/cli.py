@@ -1,9 +1,10 @@
 """The command line: words to calls."""
 
+import io
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from math import isnan, nan
+from math import isnan
 from pathlib import Path
 from textwrap import fill
 from typing import Annotated
@@ -15,18 +16,27 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from layerscope import recording
+from layerscope import figures, recording
 from layerscope.atlas import Scaling
+from layerscope.decoding import causal as causal_stage
 from layerscope.errors import LayerscopeError
 from layerscope.layers import layer_table
 from layerscope.models import load_network
-from layerscope.results import MEASURES, findings, select
-from layerscope.robustness import Robustness, robustness
+from layerscope.printing import (
+    causal_table,
+    flow_table,
+    measures_table,
+    profile_table,
+    robustness_table,
+    telescope_table,
+)
+from layerscope.results import findings
+from layerscope.robustness import robustness
 from layerscope.run import Run, load_run
 from layerscope.sources import load_data
-from layerscope.store import save_table
+from layerscope.store import save_table, write
 from layerscope.study import Study
-from layerscope.summary import attack_pairs, summary
+from layerscope.summary import attack_pairs, causal_summary, summary
 
 app = typer.Typer(
     help="An atlas of a trained network's internal codes.",
@@ -251,6 +261,40 @@ def attack(
             plain.print(f"Samples: {out}")
 
 
+@app.command(epilog="Example: layerscope causal runs/mine --reduction mean --limit 300")
+def causal(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    model: Annotated[str | None, typer.Option(help=f"Where the run was made from an object. {MODEL_HELP}")] = None,
+    data: Annotated[str | None, typer.Option(help=f"Where the run was made from an object. {DATA_HELP}")] = None,
+    layer: Annotated[list[str] | None, typer.Option(help="Of these layers alone; repeatable.")] = None,
+    reduction: Annotated[list[str] | None, typer.Option(help="Under these alone: not `max`, not `sketch`.")] = None,
+    limit: Annotated[int, typer.Option(help="Samples that are moved, drawn at random.")] = causal_stage.SAMPLES,
+    dose: Annotated[
+        list[float] | None, typer.Option(help="Multiples of the difference, 1 among them; by default 0 to 2.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Samples per forward pass.")] = 250,
+    seed: Seed = 0,
+) -> None:
+    """Move layers to other classes' codes and see whether the answer follows: codes that tell, and codes that act."""
+    with _told():
+        finished = load_run(folder)
+        found = causal_stage.causal(
+            finished, network=model, data=data, layers=layer, reductions=reduction, limit=limit,
+            doses=dose or causal_stage.DOSES, batch_size=batch_size, seed=seed,
+        )  # fmt: skip
+        numbers, pairs = found.save(folder)
+        picture, target = folder / "causal.png", io.BytesIO()
+        figures.causals(found, finished).savefig(target, format="png", dpi=150)
+        write(picture, target.getvalue())
+        for name in found.results["reduction"].unique():
+            _print_whole(causal_table(found.results, name))
+        plain = Console(soft_wrap=True, highlight=False, markup=False)
+        for sentence in causal_summary(found.results):
+            plain.print(fill(sentence, min(plain.width, 100), initial_indent="- ", subsequent_indent="  "))
+        for what, path in (("Figure", picture), ("Numbers", numbers), ("Pairs of classes", pairs)):
+            plain.print(f"{what}: {path}")
+
+
 @app.command(epilog="Example: layerscope report runs/mine")
 def report(folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")]) -> None:
     """Print a finished run's profile again, and write its report anew."""
@@ -352,132 +396,3 @@ def _show(finished: Run) -> None:
         plain.print(f"Smallest perturbation, median, {row.condition}: {told}")
     plain.print(f"Report: {finished.folder / 'report.html'}")
     plain.print(f"Numbers: {finished.folder / 'results.parquet'}")
-
-
-def profile_table(results: pd.DataFrame, reduction: str) -> Table:
-    """The profile under one reduction, a row per layer: value, 95 % interval, and the untrained null in brackets."""
-    clean = select(results, reduction=reduction, condition="clean")
-    columns = [
-        (HEADS[measure], clean[clean["measure"] == measure]) for measure in SHOWN if measure in set(clean["measure"])
-    ]
-    return _table(f"Profile under {reduction}: value, 95 % interval, (same network untrained)", columns)
-
-
-def telescope_table(results: pd.DataFrame) -> Table:
-    """Compression and expansion of the whole network: of what, under which reduction, beside untrained draws."""
-    table = Table(
-        title="The telescope: how far below the input, and the rise from there to the last block",
-        title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0),
-    )  # fmt: skip
-    for head in ("figure", "of", "under", "value, 95 %", "untrained", "p"):
-        table.add_column(head, no_wrap=True)
-    rows = results[results["measure"].isin(("compression", "expansion"))]
-    for row in findings(rows[rows["condition"] == "clean"]):
-        same = results[(results["reduction"] == row.reduction) & (results["unit"] == row.unit)]
-        p = same[(same["measure"] == f"{row.measure}_p") & (same["condition"] == "untrained")]["value"]
-        untrained = "" if isnan(row.null_untrained) else f"{row.null_untrained:+.2f}"
-        table.add_row(
-            row.measure, row.unit, row.reduction, f"{row.value:+.2f} ({row.low:.2f}\u2013{row.high:.2f})", untrained,
-            f"{p.iloc[0]:.2g}" if len(p) else "",
-        )  # fmt: skip
-    return table
-
-
-def robustness_table(found: Robustness) -> Table:
-    """What attacks leave of the accuracy, and the median of the smallest perturbations."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for head in ("", "", "value, 95 %", "n"):
-        table.add_column(head, no_wrap=True, justify="right" if head == "n" else "left")
-    for row in found.results:
-        if row.measure == "smallest_perturbation":
-            told = f"{row.value:.4g} ({row.low:.4g}\u2013{row.high:.4g}) {row.unit}"
-        else:
-            told = f"{row.value:.1%} ({row.low:.1%}\u2013{row.high:.1%})"
-        table.add_row(MEASURES[row.measure].title, row.condition, told, f"{row.n:,}")
-    return table
-
-
-def measures_table(results: pd.DataFrame, measures: Sequence[str]) -> Table:
-    """A row per measure, reduction and layer: value, interval, and the nulls that the measure has."""
-    table = Table(title="Profile", title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for head in ("measure", "under", "layer"):
-        table.add_column(head, no_wrap=True)
-    for head in ("value", "95 %", "untrained", "shuffled", "codebook", "reduction"):
-        table.add_column(head, justify="right", no_wrap=True)
-    for measure in measures:
-        for row in findings(results[(results["measure"] == measure) & (results["condition"] == "clean")]):
-            here = results[
-                (results["measure"] == measure)
-                & (results["reduction"] == row.reduction)
-                & (results["layer"] == row.layer)
-            ]
-            others = [here.loc[here["condition"] == name, "value"] for name in ("codebook", "reduction")]
-            interval = "" if isnan(row.low) else f"{row.low:.3g}\u2013{row.high:.3g}"
-            numbers = [
-                row.null_untrained,
-                row.null_shuffled,
-                *(float(one.iloc[0]) if len(one) else nan for one in others),
-            ]
-            told = ["" if isnan(number) else f"{number:.3g}" for number in numbers]
-            table.add_row(measure, row.reduction, escape(row.layer), f"{row.value:.3g}", interval, *told)
-    return table
-
-
-def flow_table(results: pd.DataFrame, reduction: str, attack: str, control: str) -> Table:
-    """What an attack and its noise do under one reduction, a row per layer: value and 95 % interval."""
-    rows = select(results, reduction=reduction)
-    columns = [
-        (f"{HEADS[measure]}\n{who}", select(rows, measure=measure, condition=condition))
-        for measure in FLOW
-        for who, condition in (("attack", attack), ("noise", control))
-        if (rows["measure"] == measure).any()
-    ]
-    return _table(f"Flow under {reduction}: {attack} against noise of its size", columns)
-
-
-FLOW = ("flip_rate", "shift_over_gap", "wrong_class_log_odds")
-SHOWN = (
-    "participation_ratio", "label_information", "class_entropy_given_code", "code_perplexity", "class_gap",
-    "dimension_twonn",
-)  # fmt: skip
-"""The measures that a run prints; `layerscope profile` prints all of them."""
-
-HEADS = {
-    "class_gap": "gap,\nspreads",
-    "dimension_twonn": "TwoNN\ndim.",
-    "participation_ratio": "particip.\nratio",
-    "label_information": "I(c;y)\n/ H(y)",
-    "class_entropy_given_code": "H(y|c)\nbits",
-    "code_perplexity": "code\nperplex.",
-    "flip_rate": "flips",
-    "shift_over_gap": "shift/gap",
-    "wrong_class_log_odds": "odds,\nbits",
-}
-"""Column heads, so that six columns fit a terminal of 80."""
-
-
-def _table(title: str, columns: list[tuple[str, pd.DataFrame]]) -> Table:
-    """One row per layer, one column per head and its rows of findings."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
-    table.add_column("layer", no_wrap=True)
-    for head, _ in columns:
-        table.add_column(head, justify="right", no_wrap=True)
-    for layer in dict.fromkeys(layer for _, rows in columns for layer in rows["layer"]):
-        table.add_row(escape(layer), *(_cell(rows[rows["layer"] == layer]) for _, rows in columns))
-    return table
-
-
-def _cell(row: pd.DataFrame) -> str:
-    """Value, interval and untrained null of one finding."""
-    if row.empty:
-        return ""
-    value, low, high, null = (float(row[name].iloc[0]) for name in ("value", "low", "high", "null_untrained"))
-    digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
-    told, least, most, untrained = (_short(number, digits) for number in (value, low, high, null))
-    return f"{told}\n{least}\u2013{most}" + ("" if pd.isna(null) else f"\n({untrained})")
-
-
-def _short(number: float, digits: int) -> str:
-    """Fixed digits; no 0 before the point, so that an interval fits its column."""
-    text = f"{number:.{digits}f}"
-    return text.replace("0.", ".", 1) if abs(number) < 1 else text

@@ -5,7 +5,7 @@ is read from the results table and the code tables of a run.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import matplotlib as mpl
 import numpy as np
@@ -18,19 +18,18 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from torch import Tensor
 
+from layerscope.causal_figures import causal as causal  # noqa: PLC0414 - of this door
+from layerscope.causal_figures import causal_doses as causal_doses  # noqa: PLC0414 - of this door
+from layerscope.causal_figures import causals as causals  # noqa: PLC0414 - of this door
+from layerscope.depth_drawing import ATTACK, NOISE, NULL, STEP, beside, depth_axis, legend, line, own_axes
 from layerscope.drawing import INK, LISTED, STYLE, Array, cell, mixed, palette
 from layerscope.recording import Recording
 from layerscope.results import MEASURES, select
 from layerscope.som import Grid
 from layerscope.summary import ALPHA, attack_pairs, layer_of_departure
 
-NULL, ATTACK, NOISE = "#9ca3af", "#dc2626", "#6b7280"
 STYLES = ("-", "--", ":", "-.")
 """Of lines, for attacks of several budgets."""
-STEP = 1.3
-"""Inches from layer to layer."""
-LETTER = 0.06
-"""Inches, of a note."""
 MAP = 0.88
 """Width of a map, in steps."""
 TELESCOPE = ("label_information", "participation_ratio")
@@ -91,7 +90,7 @@ def telescope(
         measures, reductions = (", ".join(known[column].unique()) for column in ("measure", "reduction"))
         raise ValueError(f"The run holds no {measure!r} under {reduction!r}; it holds, under {reductions}: {measures}.")
     with mpl.rc_context(STYLE):
-        axes = axes or _own_axes(len(rows))
+        axes = axes or own_axes(len(rows))
         for condition, label, style in (
             ("shuffled", "labels shuffled", ":"),
             ("codebook", "random codebook", "-."),
@@ -100,16 +99,16 @@ def telescope(
         ):
             null = select(layers, measure=measure, reduction=reduction, condition=condition)
             if len(null):
-                _line(axes, null, label, color=NULL, style=style, marker="")
-        _line(axes, rows, "trained", color=INK)
+                line(axes, null, label, color=NULL, style=style, marker="")
+        line(axes, rows, "trained", color=INK)
         axes.set_title(f"{MEASURES[measure].title}, under {reduction}", loc="left", fontsize=9, fontweight="bold")
         axes.set_ylabel(MEASURES[measure].unit)
         if MEASURES[measure].unit.startswith("share"):
             axes.set_ylim(min(0.0, axes.get_ylim()[0]), max(1.0, axes.get_ylim()[1]))
         elif rows["low"].min() >= 0:
             axes.set_ylim(bottom=0)
-        _legend(axes, last_first=True)
-        _depth_axis(axes, list(rows["layer"]))
+        legend(axes, last_first=True)
+        depth_axis(axes, list(rows["layer"]))
     return axes
 
 
@@ -142,18 +141,18 @@ def flow(run: Run, measure: str = "flip_rate", *, reduction: str = "mean", axes:
         conditions = list(rows["condition"].unique())
         attacks = [name for name in conditions if not name.startswith("noise:")]
         layers = list(select(rows, condition=conditions[0])["layer"])
-        axes = axes or _own_axes(len(layers))
+        axes = axes or own_axes(len(layers))
         for condition in conditions:
             style = STYLES[attacks.index(condition.removeprefix("noise:")) % len(STYLES)]
             color = NOISE if condition.startswith("noise:") else ATTACK
             label = "noise of its size" if color == NOISE and len(attacks) == 1 else condition
-            _line(axes, select(rows, condition=condition), label, color=color, style=style)
+            line(axes, select(rows, condition=condition), label, color=color, style=style)
         for place, (attack, control) in enumerate(attack_pairs(run.results) if measure == "flip_rate" else ()):
             layer = layer_of_departure(run.results, reduction, attack, control)
             if layer is not None:
                 told = "attack parts from noise here" if len(attacks) == 1 else f"{attack} parts from noise here"
                 axes.axvline(layers.index(layer), color=ATTACK, linestyle=":", linewidth=1)
-                _beside(axes, told, layers.index(layer), 0.03 + 0.09 * place, len(layers))
+                beside(axes, told, layers.index(layer), 0.03 + 0.09 * place, len(layers))
         axes.set_title(f"{MEASURES[measure].title}, under {reduction}", loc="left", fontsize=9, fontweight="bold")
         axes.set_ylabel(MEASURES[measure].unit)
         if measure == "wrong_class_log_odds":
@@ -166,8 +165,8 @@ def flow(run: Run, measure: str = "flip_rate", *, reduction: str = "mean", axes:
             axes.yaxis.set_minor_formatter(NullFormatter())
         else:
             axes.set_ylim(0, 1.03 if MEASURES[measure].unit == "share" else None)
-        _legend(axes)
-        _depth_axis(axes, layers)
+        legend(axes)
+        depth_axis(axes, layers)
     return axes
 
 
@@ -188,19 +187,19 @@ def vulnerability(
         raise ValueError(f"The run holds no {measure!r} under {reduction!r}; make one with an attack and labels.")
     with mpl.rc_context(STYLE):
         layers = list(run.recordings["clean"].depth(reduction))
-        axes = axes or _own_axes(len(layers))
+        axes = axes or own_axes(len(layers))
         axes.axhline(0, color=NULL, linewidth=0.8)
         for unit, colour in zip(rows["unit"].unique(), (INK, "#2563eb", "#d97706"), strict=False):
             own = select(rows, unit=unit)
-            _line(axes, own, unit, color=colour)
+            line(axes, own, unit, color=colour)
             p = select(run.results, measure=f"{measure}_p", reduction=reduction, unit=unit)
             sure = own[own["layer"].isin(p.loc[p["value"] < ALPHA, "layer"])]
             axes.plot(sure["layer_index"], sure["value"], "o", color=colour, markersize=4)
         axes.set_title(f"{MEASURES[measure].title}, under {reduction}", loc="left", fontsize=9, fontweight="bold")
         axes.set_ylabel("Spearman")
         axes.set_ylim(-1, 1)
-        _legend(axes)
-        _depth_axis(axes, [layer.name for layer in layers])
+        legend(axes)
+        depth_axis(axes, [layer.name for layer in layers])
     return axes
 
 
@@ -263,7 +262,7 @@ def maps(run: Run, *, reduction: str = "mean", sample: int | None = None, axes: 
     if classes is None:
         raise ValueError("`run` has neither labels nor predictions, so that there are no classes to colour maps by.")
     with mpl.rc_context(STYLE):
-        axes = axes or _own_axes(len(depth), height=STEP * 1.1)
+        axes = axes or own_axes(len(depth), height=STEP * 1.1)
         places, outline, size = _places(run.grid)
         polygons, colours = [], []
         for index, layer in enumerate(depth):
@@ -280,10 +279,10 @@ def maps(run: Run, *, reduction: str = "mean", sample: int | None = None, axes: 
                 axes.plot(
                     *path.T, style, color=colour, marker="o", markersize=2.5 * wide, linewidth=wide, label=condition
                 )
-            _legend(axes)
+            legend(axes)
         axes.set_ylim(-size / 2 - 0.02, size / 2 + 0.02)
         axes.set_aspect("equal", adjustable="box")
-        _depth_axis(axes, [layer.name for layer in depth])
+        depth_axis(axes, [layer.name for layer in depth])
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
         axes.set_title(
@@ -350,45 +349,6 @@ def pictures(clean: Picture, perturbed: Picture, captions: Sequence[str]) -> Fig
             axes.set_title(f"{caption} ×{0.5 / largest:.0f}" if place == 1 else caption, fontsize=8)
             axes.set_axis_off()
     return figure
-
-
-def _own_axes(layers: int, height: float = 2.4) -> Axes:
-    figure = Figure(figsize=(0.9 + STEP * layers, height + 0.6), layout="constrained")
-    return figure.add_subplot()
-
-
-def _line(axes: Axes, rows: pd.DataFrame, label: str, *, color: str, style: Any = "-", marker: str = "o") -> None:
-    """Values over depth, and the band of their intervals; infinite values leave a gap."""
-    shown = rows.replace([np.inf, -np.inf], np.nan)
-    axes.fill_between(shown["layer_index"], shown["low"], shown["high"], color=color, alpha=0.18, linewidth=0)
-    axes.plot(
-        shown["layer_index"], shown["value"], linestyle=style, color=color, label=label,
-        marker=marker, markersize=4, markerfacecolor="white", linewidth=1.5,
-    )  # fmt: skip
-
-
-def _legend(axes: Axes, *, last_first: bool = False) -> None:
-    """To the right of the axes, so that it hides nothing, in the order of drawing or its reverse: alike in all panels.
-
-    Handles are long enough to show the gap of the longest dashes.
-    """
-    lines = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
-    lines = lines[::-1] if last_first else lines
-    axes.legend(lines, [str(line.get_label()) for line in lines], frameon=False, fontsize=8, loc="upper left",
-                bbox_to_anchor=(1.0, 1.03), borderaxespad=0.2, handlelength=3, handletextpad=0.5)  # fmt: skip
-
-
-def _beside(axes: Axes, told: str, layer: int, height: float, layers: int) -> None:
-    """A note to the right of a layer's line, or to its left where it would leave the axes."""
-    fits = LETTER * len(told) < STEP * (layers - 0.5 - layer)
-    place, side = (layer + 0.06, "left") if fits else (layer - 0.06, "right")
-    axes.annotate(told, (place, height), fontsize=8, color=INK, ha=side)
-
-
-def _depth_axis(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_xlim(-0.5, len(names) - 0.5)
-    axes.set_xticks(range(len(names)), [name if len(name) <= 14 else f"...{name[-12:]}" for name in names])
-    axes.tick_params(axis="x", length=0)
 
 
 def _places(grid: Grid) -> tuple[Array, Array, float]:

@@ -1,32 +1,31 @@
-"""A trained network, seen as samples in, named activations and logits out. The only module that hooks.
+"""A trained network, seen as samples in, named activations and logits out.
 
-A hook keeps what a layer put out *at the moment it put it out*: the caller's `keep` turns the output into something of
-its own inside the hook, so that an in-place operation further on can't change it, and so that no full feature map
-outlives its layer.
+What a layer puts out is kept *at the moment it is put out*: the caller's `keep` turns the output into something of its
+own inside the hook, so that an in-place operation further on can't change it, and so that no full feature map outlives
+its layer.
 """
 
 import copy
 import hashlib
-import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
+from layerscope.answers import answered, logits_of
 from layerscope.fingerprints import callable_text, module_text
+from layerscope.hooks import check_calls, first_tensor, hooked, looked_up, with_first
 from layerscope.images import Resize
 from layerscope.layouts import Layout, Output, layout_of
 from layerscope.preprocessing import Tokenise
 from layerscope.types import Logits, Samples
+from layerscope.untrained import fresh_module, normalising, statistics_of
 
-UNTRAINED_SEED = 0x1A7E5C0B
-"""Added to the seed of untrained draws: a user's own small seed would draw the weights that training began with."""
 MASK = "attention_mask"
 """The name under which token networks are told which tokens are padding."""
 IDS, EMBEDDINGS = "input_ids", "word_embeddings"
@@ -35,6 +34,8 @@ IDS, EMBEDDINGS = "input_ids", "word_embeddings"
 
 Keep = Callable[[str, Output], None]
 """Called with a layer's name and what it put out."""
+Change = Callable[[Output], Tensor]
+"""Called with what a layer put out; gives what it is to put out instead, in the shape of `Output.tensor`."""
 
 
 class Call(NamedTuple):
@@ -129,17 +130,7 @@ class Network:
         Raises:
             TypeError: if the module's answer holds no logits.
         """
-        answer = self._run(self._prepared(samples))
-        logits = _logits(answer, self.output)
-        if logits is None:
-            shape = f" of shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else ""
-            place = "`logits`" if self.output is None else f"`output` {self.output!r}"
-            raise TypeError(
-                "`module` must return logits of shape (samples, classes), or something that holds them under "
-                f"{place}; it returned {type(answer).__name__}{shape}. Say where they are with `Network(..., "
-                "output=...)`, or wrap it in a module that returns them."
-            )
-        return logits
+        return answered(self._run(self._prepared(samples)), self.output)
 
     def blank(self, count: int, shape: Sequence[int] | None = None) -> Samples:
         """Samples that say nothing, to see what runs: texts, grey images of `resize`'s size, or grey of `shape`.
@@ -185,33 +176,65 @@ class Network:
         mask = prepared.get(MASK) if isinstance(prepared, Mapping) else None
 
         def seen(name: str, module: nn.Module, output: Any) -> None:
-            call = counts[name] = counts.get(name, -1) + 1
-            for key in ({name} if call == 0 else set()) | {f"{name}#{call}"}:
+            call = counts[name] = counts.get(name, 0) + 1
+            for key in ({name} if call == 1 else set()) | {f"{name}#{call - 1}"}:
                 if key in wanted:
-                    keep(key, self._seen(first_tensor(output, name), module, mask, key))
+                    keep(key, self._seen(first_tensor(output, name), module, mask, key).output)
                     missing.discard(key)
             if not missing and not logits:
                 raise _EnoughError
 
         answer = None
-        with _hooked(self.module, modules, seen):
+        with hooked(self.module, modules, seen):
             try:
                 answer = self._run(prepared)
             except _EnoughError:
                 return None
-        for layer in layers:
-            name, _, index = layer.partition("#")
-            calls = counts.get(name, -1) + 1
-            if calls == 0:
-                raise ValueError(f"Layer {name!r} never ran in the forward pass; leave it out of `layers`.")
-            if not index and calls > 1:
+        check_calls(layers, counts)
+        return logits_of(answer, self.output) if logits else None
+
+    def altered(self, samples: Samples, layer: str, change: Change) -> Logits:
+        """The logits of a forward pass in which one layer puts out something else; gradients flow.
+
+        Args:
+            samples: a batch in input space.
+            layer: a name as in `watch`.
+            change: makes what the layer puts out from what it would have put out, samples first: a new tensor of the
+                same shape, which the layers after it may write into.
+
+        Returns:
+            The logits that the rest of the network gives.
+
+        Raises:
+            ValueError: if the layer never runs, or runs more than once and no call was named, or `change` gives a
+                tensor of another shape.
+            TypeError: if the layer puts out something that holds no tensor, or the module's answer holds no logits.
+        """
+        name, _, index = layer.partition("#")
+        counts = {name: 0}
+        prepared = self._prepared(samples)
+        mask = prepared.get(MASK) if isinstance(prepared, Mapping) else None
+
+        def seen(name: str, module: nn.Module, output: Any) -> Any:
+            counts[name] += 1
+            if counts[name] - 1 != int(index or 0):
+                return None
+            before = first_tensor(output, name)
+            read = self._seen(before, module, mask, layer)
+            changed = change(read.output)
+            if changed.shape != read.output.tensor.shape:
                 raise ValueError(
-                    f"Layer {name!r} runs {calls} times in one forward pass; say which call: "
-                    f"{', '.join(f'{name}#{call}' for call in range(calls))}."
+                    f"`change` must give layer {layer!r} a tensor of the shape that it puts out, "
+                    f"{tuple(read.output.tensor.shape)}; got {tuple(changed.shape)}."
                 )
-            if index and int(index) >= calls:
-                raise ValueError(f"Layer {name!r} runs {calls} times, so {layer!r} never comes; calls count from 0.")
-        return _logits(answer, self.output) if logits else None
+            for one, other in reversed(read.swapped):
+                changed = changed.transpose(one, other)
+            return with_first(output, changed.to(before.dtype))
+
+        with hooked(self.module, [name], seen):
+            answer = self._run(prepared)
+        check_calls([layer], counts)
+        return answered(answer, self.output)
 
     def trace(self, samples: Samples) -> tuple[list[Call], Logits | None]:
         """Every call of every submodule in the order in which the calls end, and the logits, if there are any."""
@@ -224,7 +247,7 @@ class Network:
                 calls.append((name, ()))
 
         modules = dict(self.module.named_modules())
-        with torch.no_grad(), _hooked(self.module, [name for name in modules if name], seen):
+        with torch.no_grad(), hooked(self.module, [name for name in modules if name], seen):
             answer = self._run(self._prepared(samples))
         total: dict[str, int] = {}
         for name, _ in calls:
@@ -234,7 +257,7 @@ class Network:
         for name, shape in calls:
             call = count[name] = count.get(name, -1) + 1
             traced.append(Call(f"{name}#{call}" if total[name] > 1 else name, modules[name], shape))
-        return traced, _logits(answer, self.output)
+        return traced, logits_of(answer, self.output)
 
     def rows(self, some: Tensor) -> "Network":  # noqa: ARG002 - see `embeddings.Embedded`
         """The network for some samples of a batch: itself, as its answer depends on nothing but the input."""
@@ -260,7 +283,7 @@ class Network:
             ValueError: if it has no `nn.Embedding` that it asks for them.
         """
         found: list[Tensor] = []
-        with torch.no_grad(), _looked_up(self.module, tokens[IDS], found.append):
+        with torch.no_grad(), looked_up(self.module, tokens[IDS], found.append):
             self._run(tokens)
         if not found:
             raise ValueError(
@@ -287,10 +310,10 @@ class Network:
         try:
             for parameter in frozen:
                 parameter.requires_grad_(False)
-            with torch.enable_grad(), _hooked(self.module, leaves, seen):
+            with torch.enable_grad(), hooked(self.module, leaves, seen):
                 prepared = self._prepared(inputs)
                 kept = [prepared] if isinstance(prepared, Tensor) else []
-                answer = _logits(self._run(prepared), self.output)
+                answer = logits_of(self._run(prepared), self.output)
         finally:
             for parameter in frozen:
                 parameter.requires_grad_(True)
@@ -320,36 +343,9 @@ class Network:
             seed: of the weights.
             batches: samples, for batch normalisation.
         """
-        try:
-            module = copy.deepcopy(self.module).cpu()
-        except RuntimeError as error:
-            raise ValueError(
-                f"The untrained null of '{self.name}' can't be made, since its module can't be copied ({error}); "
-                "do without it (`untrained=0`), or remove reparametrisations such as weight_norm."
-            ) from error
-        before = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.manual_seed(UNTRAINED_SEED + seed)
-            for part in module.modules():
-                reset = getattr(part, "reset_parameters", None)
-                if callable(reset):
-                    reset()
-            left = {
-                name: parameter
-                for name, parameter in module.named_parameters()
-                if parameter.equal(before[name]) and bool((parameter != parameter.flatten()[0]).any())
-            }
-            for parameter in left.values():
-                order = torch.randperm(parameter.numel())
-                parameter.copy_(parameter.flatten()[order].reshape(parameter.shape))
-        if left:
-            warnings.warn(
-                f"The untrained null of '{self.name}' shuffles the entries of {', '.join(left)}: "
-                "no `reset_parameters` method draws them anew.",
-                stacklevel=2,
-            )
+        module = fresh_module(self.module, seed, self.name)
         fresh = replace(self, module=module.to(self.device), name=f"{self.name}, untrained")
-        with _normalising(fresh.module), torch.no_grad():
+        with normalising(fresh.module), torch.no_grad():
             for samples in batches:
                 fresh._run(fresh._prepared(samples))  # noqa: SLF001 - its own kind
         return fresh
@@ -357,11 +353,7 @@ class Network:
     @property
     def statistics(self) -> dict[str, Tensor]:
         """The running statistics of batch normalisation, by name; empty where there is none."""
-        return {
-            f"{name}.{what}": buffer
-            for name, part in _normalised(self.module).items()
-            for what, buffer in part.named_buffers(recurse=False)
-        }
+        return statistics_of(self.module)
 
     def with_statistics(self, statistics: Mapping[str, Tensor]) -> "Network":
         """The same network with these running statistics; see `statistics`."""
@@ -399,13 +391,14 @@ class Network:
             embeddings = prepared.get(EMBEDDINGS)
             if embeddings is None:
                 return self.module(**given)
-            with _looked_up(self.module, given[IDS], lambda _: embeddings):
+            with looked_up(self.module, given[IDS], lambda _: embeddings):
                 return self.module(**given)
         return self.module(*prepared) if isinstance(prepared, tuple) else self.module(prepared)
 
-    def _seen(self, output: Tensor, module: nn.Module, mask: Tensor | None, name: str) -> Output:
+    def _seen(self, output: Tensor, module: nn.Module, mask: Tensor | None, name: str) -> "_Read":
         """What a reduction needs to know of an output; warns where that can only be guessed."""
         values, layout = _turned(output, module, self.module)
+        swapped = ((0, 1),) if layout.samples else ()
         if not layout.sure:
             warnings.warn(
                 f"Layer {name!r} puts out {tuple(values.shape)}, where features may be axis 1 or axis "
@@ -414,17 +407,25 @@ class Network:
                 stacklevel=2,
             )
         if mask is None or bool(mask.all()) or values.ndim <= 2:
-            return Output(values, layout.features)
+            return _Read(Output(values, layout.features), swapped)
         if values.ndim == 3 and layout.features == 1 and values.shape[::2] == mask.shape:
-            values, layout = values.transpose(1, 2), Layout(0, -1)
+            values, layout, swapped = values.transpose(1, 2), Layout(0, -1), (*swapped, (1, 2))
         if values.ndim != 3 or values.shape[:2] != mask.shape:
             warnings.warn(
                 f"Layer {name!r} puts out {tuple(values.shape)}, of which no axis is the {mask.shape[1]} tokens that "
                 "the attention mask tells of: padding counts in what is recorded of it.",
                 stacklevel=2,
             )
-            return Output(values, layout.features)
-        return Output(values, -1, mask.bool())
+            return _Read(Output(values, layout.features), swapped)
+        return _Read(Output(values, -1, mask.bool()), swapped)
+
+
+class _Read(NamedTuple):
+    """An output as reductions need it."""
+
+    output: Output
+    swapped: tuple[tuple[int, int], ...]
+    """Pairs of axes that were swapped for that, in order."""
 
 
 class _Whole(nn.Module):
@@ -473,115 +474,3 @@ def _unwrapped(module: nn.Module) -> nn.Module:
             module = cast("nn.Module", module._orig_mod)  # noqa: SLF001 - it has no other way in
         else:
             return module
-
-
-def first_tensor(output: Any, name: str) -> Tensor:
-    """What a layer says: its output, or the first tensor in it where it puts out several.
-
-    Tuples, lists, mappings and dataclasses are looked into, one level deep.
-
-    Raises:
-        TypeError: if there is none.
-    """
-    if isinstance(output, Tensor):
-        return output
-    parts: Any = getattr(output, "__dataclass_fields__", None) and vars(output).values()
-    if isinstance(output, Mapping):
-        parts = output.values()
-    elif isinstance(output, (tuple, list)):
-        parts = output
-    for part in parts or ():
-        if isinstance(part, Tensor):
-            return part
-    raise TypeError(
-        f"Layer {name!r} puts out {type(output).__name__}, which holds no tensor; leave it out of `layers`."
-    )
-
-
-def _logits(answer: Any, place: str | int | bool | None) -> Logits | None:
-    """The logits in a module's answer; None where there are none."""
-    if place is False:
-        return None
-    if place is None:
-        found = answer
-        if isinstance(answer, Mapping):
-            found = answer.get("logits")
-        elif not isinstance(answer, Tensor):
-            found = getattr(answer, "logits", answer[0] if isinstance(answer, (tuple, list)) and answer else None)
-    elif isinstance(place, int):
-        found = answer[place] if isinstance(answer, (tuple, list)) and -len(answer) <= place < len(answer) else None
-    else:
-        found = answer.get(place) if isinstance(answer, Mapping) else getattr(answer, place, None)
-    return found if isinstance(found, Tensor) and found.ndim == 2 and found.is_floating_point() else None
-
-
-def _normalised(module: nn.Module) -> dict[str, Any]:
-    """The parts that normalise by running statistics of batches, by name."""
-    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-    return {name: part for name, part in module.named_modules() if isinstance(part, kinds) and part.track_running_stats}
-
-
-@contextmanager
-def _normalising(module: nn.Module) -> Iterator[None]:
-    """Batch normalisation takes the mean over batches of each batch's statistics; all else is in evaluation mode."""
-    parts = [*_normalised(module).values()]
-    momenta = [part.momentum for part in parts]
-    try:
-        for part in parts:
-            part.train()
-            part.momentum = None  # a plain mean over all batches
-        yield
-    finally:
-        for part, momentum in zip(parts, momenta, strict=True):
-            part.eval()
-            part.momentum = momentum
-
-
-@contextmanager
-def _looked_up(module: nn.Module, ids: Tensor, change: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
-    """Hand what is looked up for token ids to `change`, and put what that gives in its place.
-
-    Before anybody's other hooks, so that whoever watches the embedding sees what the network goes on with.
-    """
-
-    def observe(_module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
-        asked = bool(inputs) and inputs[0].shape == ids.shape and bool((inputs[0] == ids).all())
-        return change(output) if asked else None
-
-    tables = [part for part in module.modules() if isinstance(part, nn.Embedding)]
-    handles = [table.register_forward_hook(observe, prepend=True) for table in tables]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-@contextmanager
-def _hooked(module: nn.Module, names: Sequence[str], seen: Callable[[str, nn.Module, Any], None]) -> Iterator[None]:
-    """Call `seen` with name, module and output after each run of the submodules `names`; no hook outlives the block.
-
-    Compiled parts run as they are written meanwhile: compiled code calls no hooks. Nor can transformers be hooked that
-    turn masked batches into nested tensors; these run without their fused path.
-    """
-
-    def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def observe(module: nn.Module, _inputs: object, output: object) -> None:
-            seen(name, module, output)
-
-        return observe
-
-    handles: list[RemovableHandle] = []
-    fused = torch.backends.mha.get_fastpath_enabled()
-    try:
-        if any(isinstance(part, nn.TransformerEncoder) for part in module.modules()):
-            torch.backends.mha.set_fastpath_enabled(False)
-        for name in names:
-            handles.append(module.get_submodule(name).register_forward_hook(hook(name)))  # noqa: PERF401 - see finally
-        compiled = "torch._dynamo" in sys.modules  # nothing else compiles, and importing it takes seconds
-        with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-        for handle in handles:
-            handle.remove()

@@ -83,9 +83,14 @@ class Token:
         _check_tokens(output, self.name)
         if mask is None:
             return values[:, 0 if self.name == "cls" else -1].clone()
-        first, past = mask.int().argmax(1), mask.shape[1] - 1 - mask.flip(1).int().argmax(1)
-        place = first if self.name == "cls" else past
-        return values[torch.arange(len(values), device=values.device), place]
+        return values[torch.arange(len(values), device=values.device), self.places(output)]
+
+    def places(self, output: Output) -> Units:
+        """(n,): which token of each sample it is, in an output of shape (n, tokens, features)."""
+        mask = output.mask
+        if mask is None:
+            mask = torch.ones(output.tensor.shape[:2], dtype=torch.bool, device=output.tensor.device)
+        return mask.int().argmax(1) if self.name == "cls" else mask.shape[1] - 1 - mask.flip(1).int().argmax(1)
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,16 @@ MEASURES = {
     ),
     "vulnerability_homogeneity_p": Measure("", "p, homogeneity", "of random signs of codes, corrected for the layers"),
     "vulnerability_gap_p": Measure("", "p, gap", "of random signs of codes, corrected for the layers"),
+    "causal_target_rate": Measure(
+        "share", "answers that become the target class", "after a layer was moved toward the target class's code"
+    ),
+    "causal_control_rate": Measure(
+        "share", "answers that become the target class", "after a layer was moved as far another way"
+    ),
+    "causal_probability_shift": Measure(
+        "probability", "change of the target's probability", "mean over samples, after a layer was moved"
+    ),
+    "causal_log_odds_shift": Measure("bits", "change of the target's log-odds", "mean, after a layer was moved"),
     "accuracy": Measure("share", "accuracy", "right answers on clean inputs"),
     "robust_accuracy": Measure("share", "robust accuracy", "right answers on perturbed inputs"),
 }

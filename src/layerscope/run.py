@@ -10,6 +10,7 @@ smallest.parquet         the smallest perturbation of some samples
 example.safetensors      one sample clean and perturbed
 report.html
 telescope.png  profile.parquet   written by `layerscope profile`
+causal.parquet  causal_pairs.parquet  causal.png   written by `layerscope causal`
 """
 
 import io
@@ -25,16 +26,22 @@ from torch import Tensor
 from layerscope import figures
 from layerscope.atlas import Atlas, load_atlas
 from layerscope.codes import load_codes
+from layerscope.data import Data
 from layerscope.errors import RunMismatchError
 from layerscope.models import load_network
 from layerscope.network import Network
 from layerscope.recording import Recording, load_recording
 from layerscope.report import write_report
 from layerscope.som import Grid
+from layerscope.sources import load_data
 from layerscope.store import load_json, load_table, load_tensors, save_table, write
 
 SCHEMA = 2
 """Of the folder; another is refused."""
+FIT_SHARE = 2 / 3
+"""Of the data goes to fitting the atlas where no data are given for that."""
+OBJECT = "an object ("
+"""What a study writes of a network, or of data, that had no spec begins so."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +113,29 @@ class Run:
         Raises:
             ValueError: if the run was made from an object, which no folder can hold.
         """
-        spec = self.settings["asked"]["network"]
-        if not spec.startswith("py:"):
-            raise ValueError(f"The run was made from {spec}, not from a spec; load the network yourself.")
-        return load_network(spec)
+        return load_network(self._spec("network"))
+
+    @property
+    def data(self) -> Data:
+        """The samples that were measured, loaded again from their spec.
+
+        Raises:
+            ValueError: if the run was made from an object, which no folder can hold.
+        """
+        return self.measured(load_data(self._spec("data"), resize=self.network.resize, show_progress=False))
+
+    def measured(self, data: Data) -> Data:
+        """Of all data that the study was given, those that it measured: the others went to fitting the atlas."""
+        asked = self.settings["asked"]
+        return data if asked["fit_data"] is not None else data.split(FIT_SHARE, seed=asked["seed"])[1]
+
+    def _spec(self, what: str) -> str:
+        spec: str = self.settings["asked"][what]
+        if spec.startswith(OBJECT):
+            raise ValueError(
+                f"The run was made from {spec}, not from a spec; load the {what} yourself, and give it as `{what}`."
+            )
+        return spec
 
     def save_profile(self) -> tuple[Path, Path]:
         """Write telescope.png and profile.parquet into the folder; their paths."""

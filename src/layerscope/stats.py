@@ -9,7 +9,7 @@ from jaxtyping import Float
 from scipy.special import stdtrit
 from torch import Tensor
 
-from layerscope.types import PerSample, Replicates, Units, Weights
+from layerscope.types import Flags, PerSample, Replicates, Units, Weights
 
 LEVEL = 0.95
 GROUPS = 20
@@ -120,7 +120,37 @@ def share_interval(successes: int, n: int) -> tuple[float, float]:
     Not the bootstrap: where all or none of the samples count, every bootstrap draw says the same and the interval
     would have no width.
     """
-    share = successes / n
+    return _wilson(successes / n, n)
+
+
+def clustered_share_interval(counted: Flags, clusters: Units) -> tuple[float, float]:
+    """95 % interval of a share over samples that come in clusters, those of a cluster being alike.
+
+    Wilson's, with as many independent samples as would tell as much (Korn & Graubard 1998, Survey Methodology 24): n
+    over the design effect, which is the variance of the clusters' counts over that of independent samples, at least 1,
+    times the squared ratio of Student's quantiles for samples and for clusters. Where few or none of the samples count,
+    how alike those of a cluster are can hardly be seen: the design effect is that of the clusters with two of average
+    size added, one of which counts as a whole and one not at all. NaN with fewer than two clusters.
+
+    Args:
+        counted: (n,), which samples count.
+        clusters: (n,), the cluster of each.
+    """
+    used, which = clusters.unique(return_inverse=True)
+    n, groups = len(counted), len(used)
+    if groups < 2:
+        return nan, nan
+    added = n / groups
+    share = (float(counted.sum()) + added) / (n + 2 * added)
+    off = torch.zeros(groups, dtype=torch.float64).index_add_(0, which, counted.double() - share)
+    between = float(off.square().sum()) + (added * (1 - share)) ** 2 + (added * share) ** 2
+    effect = (groups + 2) / (groups + 1) * between / ((n + 2 * added) * share * (1 - share))
+    level = (1 + LEVEL) / 2
+    student = float(stdtrit(n - 1, level) / stdtrit(groups - 1, level))
+    return _wilson(float(counted.double().mean()), n / max(1.0, effect) * student**2)
+
+
+def _wilson(share: float, n: float) -> tuple[float, float]:
     centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z / (1 + Z**2 / n) * sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
     return min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)  # rounding alone could pass them

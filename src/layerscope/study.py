@@ -53,7 +53,7 @@ from layerscope.recording import Recording, load_recording, record
 from layerscope.reductions import PerSampleReduction, parse_reduction
 from layerscope.results import Result, table
 from layerscope.robustness import CHECKED, some_rows
-from layerscope.run import SCHEMA, Run, load_run, slug
+from layerscope.run import FIT_SHARE, OBJECT, SCHEMA, Run, load_run, slug
 from layerscope.som import Grid
 from layerscope.sources import load_data
 from layerscope.store import (
@@ -74,8 +74,6 @@ STEP, PROBED = 1 / 255, 250
 """Of the inputs' range: small enough to stay near, large beside rounding; and the samples that tell a deviation."""
 NORMALISED, BATCH = 1000, 250
 """Samples that batch normalisation of an untrained network takes its statistics from, and how many together."""
-FIT_SHARE = 2 / 3
-"""Of the data goes to fitting the atlas where no data are given for that."""
 OWN = (
     "recordings",
     "atlas",
@@ -88,6 +86,9 @@ OWN = (
     "study.json",
     "telescope.png",
     "profile.parquet",
+    "causal.parquet",
+    "causal_pairs.parquet",
+    "causal.png",
 )
 """What a run folder holds, and all that `overwrite` deletes."""
 
@@ -482,9 +483,9 @@ class Study:
         return {
             "schema": SCHEMA,
             "asked": {
-                "network": self.network if isinstance(self.network, str) else f"an object ({network.name})",
-                "data": self.data if isinstance(self.data, str) else f"an object ({measured.source})",
-                "fit_data": self.fit_data if isinstance(self.fit_data, str | None) else f"an object ({fitted.source})",
+                "network": self.network if isinstance(self.network, str) else f"{OBJECT}{network.name})",
+                "data": self.data if isinstance(self.data, str) else f"{OBJECT}{measured.source})",
+                "fit_data": self.fit_data if isinstance(self.fit_data, str | None) else f"{OBJECT}{fitted.source})",
                 "layers": self.layers if isinstance(self.layers, str) else list(self.layers),
                 "reductions": list(self.reductions),
                 "attack": list(self.attack or ()),

@@ -21,6 +21,10 @@ LEAST = {"compression": 0.1, "expansion": 0.05}
 """Of octaves, and of H(label): what a compression or an expansion must be to be called one."""
 
 
+CONTROLS = ("random", "codes")
+"""Conditions of a causal test's controls at dose 1."""
+
+
 class Claim(NamedTuple):
     """A verdict, and the numbers that it stands on."""
 
@@ -46,6 +50,36 @@ def summary(results: pd.DataFrame) -> list[str]:
         for claim in claims.values()
     ]
     return sentences + [_difference(first, told[first], other, told[other]) for first, other in pairwise(reductions)]
+
+
+def causal_summary(results: pd.DataFrame) -> list[str]:
+    """Where a causal test shows that codes act, as a sentence for each reduction; see `acting_layers`."""
+    sentences = []
+    for reduction in results["reduction"].unique():
+        rates = select(results, measure="causal_target_rate", reduction=reduction, condition="clean")
+        controls = select(results, measure="causal_control_rate", reduction=reduction)
+        controls = controls[controls["condition"].isin(CONTROLS)]
+        acting, last = acting_layers(results, reduction), rates.iloc[-1]
+        told = f"in {last['layer']} {last['value']:.0%} of the answers become the target"
+        told += (
+            f" ({last['low']:.0%} to {last['high']:.0%}), and under the controls at most {controls['value'].max():.0%}"
+        )
+        told += " in any layer"
+        if not acting:
+            sentences.append(f"Under {reduction}: no layer's codes are shown to act ({told}).")
+            continue
+        silent = len(rates) - len(acting)
+        told = f"Under {reduction}: codes act in {len(acting)} of {len(rates)} layers, {', '.join(acting)} ({told})"
+        sentences.append(f"{told}; those of the other {silent} are not shown to." if silent else f"{told}.")
+    return sentences
+
+
+def acting_layers(results: pd.DataFrame, reduction: str) -> list[str]:
+    """The layers whose target rate at dose 1 lies beyond both controls' rates, their 95 % intervals apart."""
+    rates = select(results, measure="causal_target_rate", reduction=reduction, condition="clean")
+    controls = select(results, measure="causal_control_rate", reduction=reduction)
+    reach = controls[controls["condition"].isin(CONTROLS)].groupby("layer")["high"].max()
+    return [str(layer) for layer in rates["layer"][rates["low"] > rates["layer"].map(reach)]]
 
 
 def attack_pairs(results: pd.DataFrame) -> list[tuple[str, str]]:

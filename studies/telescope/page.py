@@ -1,4 +1,4 @@
-"""docs/study.md and its figures, from results.parquet alone: every sentence is made of its numbers.
+"""docs/study.md and its figures, from results.parquet and causal.parquet: every sentence is made of their numbers.
 
 python studies/telescope/page.py
 """
@@ -9,20 +9,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from acting import causal_lines, draw_causal
 from matplotlib.figure import Figure
 from scipy.stats import permutation_test, spearmanr
+from words import COLOURS, DOCS, with_interval
 
 from layerscope.stats import holm, rank_correlation
 from layerscope.summary import VULNERABILITY, attack_pairs, layer_of_departure
 
 HERE = Path(__file__).parent
-DOCS = Path(__file__).parents[2] / "docs"
 ALPHA = 0.05
 REDUCTIONS = ("mean", "sketch:512")
-COLOURS = {
-    "residual": "#4477aa", "vgg": "#ee6677", "dense": "#228833", "transformer": "#ccbb44", "perceptron": "#66ccee",
-    "EfficientNet-Lite0": "#aa3377", "MiniLM": "#555555",
-}  # fmt: skip
 GIVEN = {
     "EfficientNet-Lite0": "EfficientNet-Lite0 has its ImageNet weights and a linear head for the same images.",
     "MiniLM": "MiniLM has its own weights and a linear head that tells spam from ham.",
@@ -56,13 +53,15 @@ CLAIMS = (
 """Each of the telescope's figures that a claim is about: its name and unit, the claim, and what is measured."""
 
 
-def write_page(results: pd.DataFrame) -> None:
-    """The page and its figures."""
+def write_page(results: pd.DataFrame, causal: pd.DataFrame | None = None) -> None:
+    """The page and its figures; without the table of the causal test, without its section."""
     draw(results)
-    (DOCS / "study.md").write_text("\n".join(lines(results)) + "\n")
+    if causal is not None:
+        draw_causal(results, causal)
+    (DOCS / "study.md").write_text("\n".join(lines(results, causal)) + "\n")
 
 
-def lines(results: pd.DataFrame) -> Iterator[str]:
+def lines(results: pd.DataFrame, causal: pd.DataFrame | None) -> Iterator[str]:
     """The page, line by line."""
     names = list(results["network"].unique())
     count = len(names)
@@ -100,6 +99,8 @@ small networks and images is shown for no others.
     yield from _growth(results, names)
     yield from _vulnerability(results, names)
     yield from _across(results, names)
+    if causal is not None:
+        yield from causal_lines(results, causal, names)
     yield """
 ## The profiles
 
@@ -124,7 +125,7 @@ What a code of the last block tells of the network's own answer, I(code; answer)
             label = _last(results, name, "label_information", reduction)
             shares.append((told["value"], told["value"] > label["high"]))
             yield (
-                f"| {name} | {reduction} | {_with_interval(told)} | {_with_interval(label)} | "
+                f"| {name} | {reduction} | {with_interval(told)} | {with_interval(label)} | "
                 f"{'one answer' if np.isnan(told['null_untrained']) else format(told['null_untrained'], '.2f')} |"
             )
     least, beyond = min(value for value, _ in shares), sum(more for _, more in shares)
@@ -163,8 +164,8 @@ def _figures(
         for (name, value, beyond, _, p, floor), both in zip(rows, corrected, strict=True):
             told = f" {'not measured' if np.isnan(floor) else format(floor, '+.2f')} |" if alone else ""
             yield (
-                f"| {name} | {reduction} | {_with_interval(value)} |{told} {value['null_untrained']:+.2f} | "
-                f"{_with_interval(beyond)} | {p:.2g} | {both:.2g} |"
+                f"| {name} | {reduction} | {with_interval(value)} |{told} {value['null_untrained']:+.2f} | "
+                f"{with_interval(beyond)} | {p:.2g} | {both:.2g} |"
             )
         there = sum(value["low"] > 0 for _, value, *_ in rows)
         kinds = {results.loc[results["network"] == name, "kind"].iloc[0]: null for name, _, _, null, *_ in rows}
@@ -251,8 +252,8 @@ attack flips at least 0.1 more codes, with disjoint intervals, and the codes fli
             depths.setdefault((training, reduction), []).append(depth)
             yield (
                 f"| {name} | {training} | {reduction} | {layer or 'nowhere'} | "
-                f"{'' if np.isnan(depth) else f'{depth:.2f}'} | {_with_interval(attacked.iloc[-1])} | "
-                f"{_with_interval(noisy.iloc[-1])} |"
+                f"{'' if np.isnan(depth) else f'{depth:.2f}'} | {with_interval(attacked.iloc[-1])} | "
+                f"{with_interval(noisy.iloc[-1])} |"
             )
     yield ""
     for (training, reduction), found in depths.items():
@@ -282,7 +283,7 @@ images. *Odds*: how far codes have moved from the label's to the wrong class's, 
                     for measure in ("amplification", "wrong_class_log_odds")
                     for condition in (attack, control)
                 ]
-                yield f"| {name} | {reduction} | {' | '.join(_with_interval(row) for row in rows)} |"
+                yield f"| {name} | {reduction} | {' | '.join(with_interval(row) for row in rows)} |"
 
 
 def _vulnerability(results: pd.DataFrame, names: list[str]) -> Iterator[str]:
@@ -315,7 +316,7 @@ Samples that share a code are alike, so that codes, not samples, are what p-valu
                 counts.setdefault((what, reduction), []).append((there, beyond))
                 yield (
                     f"| {name} | {what} | {reduction} | {there} of {len(plain)} | {beyond} | {strongest['layer']}, "
-                    f"{_with_interval(strongest)} |"
+                    f"{with_interval(strongest)} |"
                 )
     yield ""
     for (what, reduction), found in counts.items():
@@ -435,11 +436,7 @@ def _last(results: pd.DataFrame, name: str, measure: str, reduction: str) -> pd.
     return _depth(results, name, measure, reduction, "clean").iloc[-1]
 
 
-def _with_interval(row: pd.Series) -> str:
-    if np.isnan(row["low"]):
-        return f"{row['value']:.2f}"
-    return f"{row['value']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
-
-
 if __name__ == "__main__":
-    write_page(pd.read_parquet(HERE / "results.parquet"))
+    write_page(
+        *(pd.read_parquet(path) for path in (HERE / "results.parquet", HERE / "causal.parquet") if path.is_file())
+    )

@@ -194,7 +194,8 @@ def main() -> None:
         tables.append(run.results.assign(network=case.name, kind=case.kind, training=case.training))
     results = pd.concat(tables, ignore_index=True)
     results.to_parquet(HERE / "results.parquet", index=False)
-    write_page(results)
+    causal = HERE / "causal.parquet"
+    write_page(results, pd.read_parquet(causal) if causal.is_file() else None)
 
 
 if __name__ == "__main__":
