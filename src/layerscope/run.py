@@ -25,16 +25,20 @@ from torch import Tensor
 from layerscope import figures
 from layerscope.atlas import Atlas, load_atlas
 from layerscope.codes import load_codes
+from layerscope.data import Data
 from layerscope.errors import RunMismatchError
 from layerscope.models import load_network
 from layerscope.network import Network
 from layerscope.recording import Recording, load_recording
 from layerscope.report import write_report
 from layerscope.som import Grid
+from layerscope.sources import load_data
 from layerscope.store import load_json, load_table, load_tensors, save_table, write
 
 SCHEMA = 2
 """Of the folder; another is refused."""
+FIT_SHARE = 2 / 3
+"""Of the data goes to fitting the atlas where no data are given for that."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +110,38 @@ class Run:
         Raises:
             ValueError: if the run was made from an object, which no folder can hold.
         """
-        spec = self.settings["asked"]["network"]
-        if not spec.startswith("py:"):
-            raise ValueError(f"The run was made from {spec}, not from a spec; load the network yourself.")
-        return load_network(spec)
+        return load_network(self._spec("network"))
+
+    @property
+    def data(self) -> Data:
+        """The samples that were measured, loaded again from their spec.
+
+        Raises:
+            ValueError: if the run was made from an object, which no folder can hold.
+        """
+        return self.read_data(self.network)
+
+    def read_data(self, network: Network) -> Data:
+        """The samples that were measured, loaded again from their spec in the size that a network takes.
+
+        Raises:
+            ValueError: if the run was made from an object, which no folder can hold.
+        """
+        return self.measured_of(load_data(self._spec("data"), resize=network.resize, show_progress=False))
+
+    def measured_of(self, data: Data) -> Data:
+        """Of the data that a run was given, the part that it measured; that part itself stays as it is."""
+        asked = self.settings["asked"]
+        whole = asked["fit_data"] is None and data.fingerprint != self.settings["fingerprints"]["data"]
+        return data.split(FIT_SHARE, seed=asked["seed"])[1] if whole else data
+
+    def _spec(self, what: str) -> str:
+        spec: str = self.settings["asked"][what]
+        if spec.startswith("an object ("):
+            raise ValueError(
+                f"The run's {what} was {spec}, which no folder can hold, and not a spec; load the {what} yourself."
+            )
+        return spec
 
     def save_profile(self) -> tuple[Path, Path]:
         """Write telescope.png and profile.parquet into the folder; their paths."""

@@ -53,7 +53,7 @@ from layerscope.recording import Recording, load_recording, record
 from layerscope.reductions import PerSampleReduction, parse_reduction
 from layerscope.results import Result, table
 from layerscope.robustness import CHECKED, some_rows
-from layerscope.run import SCHEMA, Run, load_run, slug
+from layerscope.run import FIT_SHARE, SCHEMA, Run, load_run, slug
 from layerscope.som import Grid
 from layerscope.sources import load_data
 from layerscope.store import (
@@ -74,8 +74,6 @@ STEP, PROBED = 1 / 255, 250
 """Of the inputs' range: small enough to stay near, large beside rounding; and the samples that tell a deviation."""
 NORMALISED, BATCH = 1000, 250
 """Samples that batch normalisation of an untrained network takes its statistics from, and how many together."""
-FIT_SHARE = 2 / 3
-"""Of the data goes to fitting the atlas where no data are given for that."""
 OWN = (
     "recordings",
     "atlas",
