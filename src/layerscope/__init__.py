@@ -10,6 +10,8 @@ from layerscope.attacks import check_attack as check_attack
 from layerscope.codes import Coded as Coded
 from layerscope.codes import encode as encode
 from layerscope.data import Data as Data
+from layerscope.decoding import code_path as code_path
+from layerscope.decoding import decode as decode
 from layerscope.errors import LayerscopeError as LayerscopeError
 from layerscope.flow import flow as flow
 from layerscope.layers import Layer as Layer

@@ -100,7 +100,9 @@ MEASURES = {
         "share of units", "re-encoding rate", "units whose inverted input has their own code; high = inversions decode"
     ),
     "inversion_residual": Measure(
-        "spreads", "inversion residual", "mean distance of inverted inputs to their prototypes, in the layer's own spread"
+        "spreads",
+        "inversion residual",
+        "mean distance of inverted inputs to their prototypes, in the layer's own spread",
     ),
     "inversion_agreement": Measure(
         "correlation", "agreement of inversions", "between two starts from noise; null: inversions of different units"

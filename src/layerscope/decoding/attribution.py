@@ -4,14 +4,17 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
+from math import isfinite
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from layerscope.decoding.coder import Coder, weights_held
 from layerscope.embeddings import attackable
+from layerscope.network import Network
 from layerscope.types import Flags, Inputs, PerSample, Samples, Units
 
 METHODS = ("integrated-gradients", "gradient-x-input", "occlusion")
@@ -21,6 +24,9 @@ FORWARD = 250
 """Inputs a forward pass."""
 WINDOWS = 7
 """Windows of an occlusion along an image's shorter side, about; they overlap by half."""
+
+BLUR = 1 / 3
+"""Side of the square that the blur takes the mean over, in the image's shorter side."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Attributed:
     the inputs. In spreads; what is positive holds the input in its code."""
     margins: PerSample
     """(n,): of the inputs, in spreads; below 0 where another unit is nearer than the one asked about."""
-    baseline: Inputs
+    baseline: Float[Tensor, "b ..."]
     """(1, ...) or (n, ...): what an input without the part is taken to be; the margins' reference."""
     there: Bool[Tensor, "n ..."]
     """Of the shape of `parts`: False where a token is padding."""
@@ -48,7 +54,12 @@ class Attributed:
 
 
 def attribute(
-    coder: Coder, samples: Samples, units: Units, method: str = METHODS[0], *, baseline: Inputs | None = None
+    coder: Coder,
+    samples: Samples,
+    units: Units,
+    method: str = METHODS[0],
+    *,
+    baseline: Float[Tensor, "b ..."] | None = None,
 ) -> Attributed:
     """Attribute the BMU margin (distance to the second-best unit minus distance to the BMU) to the input.
 
@@ -61,8 +72,9 @@ def attribute(
         samples: a batch: images, other tensors of numbers, texts or tokens.
         units: (n,), whose margin is attributed; most often the samples' codes.
         method: one of `METHODS`.
-        baseline: (1, ...), an input that stands for nothing. By default the lower bound of the inputs (black), or 0
-            where they have none; for texts and tokens, embeddings of 0.
+        baseline: (1, ...) or (n, ...), inputs that stand for nothing. By default images blurred over a third of their
+            side, so that what is removed leaves no edges (Fong & Vedaldi 2017, ICCV); embeddings of 0 for texts and
+            tokens; for other numbers the lower bound, or 0 where there is none.
 
     Raises:
         ImportError: if captum is not installed; says the pip line.
@@ -72,9 +84,8 @@ def attribute(
         raise ValueError(f"`method` must be one of {', '.join(METHODS)}; got {method!r}.")
     library = _captum(method)
     network, inputs = attackable(coder.network, samples)
-    low = network.bounds[0]
     if baseline is None:
-        baseline = torch.full_like(inputs[:1], low if low > -torch.inf else 0.0)
+        baseline = blurred(inputs) if inputs.ndim == 4 else _lowest(network, inputs)
     if baseline.shape[1:] != inputs.shape[1:] or len(baseline) not in (1, len(inputs)):
         raise ValueError(
             f"`baseline` must be one input of shape {tuple(inputs.shape[1:])}, as (1, ...); got shape "
@@ -101,8 +112,14 @@ def attribute(
     return Attributed(method, found, margins, baseline, there)
 
 
+def blurred(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    """Each pixel the mean of a square around it, cut at the border, whose side is a third of the image's shorter one."""
+    half = max(1, round(BLUR * min(images.shape[2:]) / 2))
+    return avg_pool2d(images, 2 * half + 1, stride=1, padding=half, count_include_pad=False)
+
+
 def _computed(
-    library: Any, margin: Callable[..., Tensor], method: str, inputs: Inputs, units: Units, baseline: Inputs
+    library: Any, margin: Callable[..., Tensor], method: str, inputs: Inputs, units: Units, baseline: Tensor
 ) -> Inputs:
     """The attribution of every entry of the inputs, as Captum has it."""
     told = (units, torch.arange(len(inputs)))
@@ -118,6 +135,12 @@ def _computed(
     return library.Occlusion(margin).attribute(
         inputs, window, strides=stride, baselines=baseline.expand_as(inputs), additional_forward_args=told
     ).detach().float()  # fmt: skip
+
+
+def _lowest(network: Network, inputs: Inputs) -> Float[Tensor, "1 ..."]:
+    """(1, ...): the lower bound everywhere; 0 where there is none."""
+    low = network.bounds[0]
+    return torch.full_like(inputs[:1], low if isfinite(low) else 0.0)
 
 
 def _window(inputs: Inputs) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -52,13 +52,14 @@ class Coder:
         return self._apart(self.vectors(samples))
 
     def margins(self, samples: Samples, units: Units) -> PerSample:
-        """How far each sample is inside the cell of its unit, in spreads: the distance to the nearest other unit less
-        that to `units`. Below 0 where another unit is nearer. Gradients flow.
+        """How far each sample is inside the cell of a unit, in spreads. Gradients flow.
+
+        The distance to the nearest other unit less that to its own; below 0 where another unit is nearer.
 
         Args:
             samples: a batch.
             units: (n,), whose margin is asked for.
-        """  # fmt: skip
+        """
         apart = self.distances(samples)
         others = apart.scatter(1, units[:, None], torch.inf).amin(1)
         return others - apart.gather(1, units[:, None])[:, 0]
@@ -90,7 +91,9 @@ class Coder:
         if self.layer.name == INPUT:
             assert isinstance(samples, Tensor)
             whole = samples[0].numel() <= WHOLE_INPUT and not isinstance(reduce, Sketch)
-            found.append((Flatten() if whole else reduce if isinstance(reduce, Sketch) else Sketch(512))(Output(samples, 1)))
+            found.append(
+                (Flatten() if whole else reduce if isinstance(reduce, Sketch) else Sketch(512))(Output(samples, 1))
+            )
         elif self.layer.name == LOGITS:
             found.append(reduce(Output(self.network(samples), -1)))
         else:

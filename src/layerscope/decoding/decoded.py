@@ -18,7 +18,6 @@ from layerscope.decoding.fidelity import agreement_rows, inversion_rows, margin_
 from layerscope.decoding.inversion import Inverted, Recipe, invert
 from layerscope.decoding.layer_codes import LayerCodes
 from layerscope.decoding.readout import Readout, fit_readout
-from layerscope.errors import RunMismatchError
 from layerscope.layers import Layer
 from layerscope.models import load_network
 from layerscope.network import Network
@@ -198,7 +197,9 @@ def code_path(run: Run | Coded, sample: int, reduction: str | None = None) -> Co
     return {layer: int(row[f"code:{layer}"].iloc[0]) for layer in recording.depth(reduction) if layer in atlas.maps}
 
 
-def _decode_layer(codes: LayerCodes, units: list[int], asked: Asked) -> tuple[list[Decoded], list[Result], Readout | None]:
+def _decode_layer(
+    codes: LayerCodes, units: list[int], asked: Asked
+) -> tuple[list[Decoded], list[Result], Readout | None]:
     """Some units of one layer, and the rows that say how far they are to be trusted."""
     place = Place(
         codes.layer.name, codes.recording.depth(codes.layer.reduction).index(codes.layer), "clean",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from layerscope.decoding.coder import weights_held
@@ -73,8 +74,8 @@ class Contrast(NamedTuple):
     others: tuple[Exemplar, ...]
     """The neighbour's, farthest on theirs."""
     step: Vectors
-    """(1, d): the neighbour's prototype less the code's own, in the map's scaled space; `Readout` carries it back to the
-    input."""  # fmt: skip
+    """(1, d): the neighbour's prototype less the code's own, in the map's scaled space. `Readout.along` carries it back
+    to the input."""
 
 
 def exemplars(codes: LayerCodes, unit: int, *, count: int = 8) -> Exemplars:
@@ -156,31 +157,13 @@ def receptive_field(network: Network, name: str, inputs: Tensor, place: int) -> 
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def in_context(tokens: Units, place: int, words: list[str], *, around: int = 6) -> str:
-    """A token in its context, in brackets: `... the cat [sat] on the mat ...`.
-
-    Args:
-        tokens: (n,): 1 for tokens, 0 for padding.
-        place: which token.
-        words: (n,): what each is written as; `##` joins a piece to the word before.
-        around: tokens shown before and after it.
-    """
-    last = int(tokens.nonzero()[-1, 0])
-    start, end = max(0, place - around), min(last, place + around)
-    parts = [f"[{word.removeprefix('##')}]" if at == place else word for at, word in enumerate(words)][start : end + 1]
-    text = " ".join(parts).replace(" ##", "")
-    joined = words[place].startswith("##")
-    text = text.replace(" [", "[", 1) if joined else text
-    return ("… " if start > 0 else "") + text + (" …" if end < last else "")
-
-
 def check_unit(codes: LayerCodes, unit: int) -> None:
     """Raise ValueError where a map has no such unit."""
     if not 0 <= unit < len(codes.fitted.grid):
         raise ValueError(f"`unit` must be one of the map's, 0 to {len(codes.fitted.grid) - 1}; got {unit}.")
 
 
-def _spread_out(codes: LayerCodes, rows: Units, count: int) -> Units:
+def _spread_out(codes: LayerCodes, rows: Units, count: int) -> Int[Tensor, " k"]:
     """The nearest, then always the one farthest from those taken (Gonzalez 1985), among the nearest 90 %."""
     kept = rows[: max(1, round(TYPICAL * len(rows)))] if len(rows) else rows
     vectors = codes.vectors[kept]

@@ -15,7 +15,7 @@ from layerscope.decoding.readout import Readout
 from layerscope.embeddings import attackable
 from layerscope.results import Place, Result, finding
 from layerscope.stats import interval, resample, resample_clusters, share_interval, weighted_mean
-from layerscope.types import Inputs, PerSample, Samples, Units
+from layerscope.types import PerSample, Samples, Units
 
 SHARE = 0.2
 """Of the parts of an input that are removed, those that attribution ranks highest."""
@@ -85,7 +85,7 @@ def inversion_rows(inverted: Inverted, typical: PerSample, place: Place, *, seed
     return rows
 
 
-def agreement_rows(runs: Sequence[Inverted], centre: Inputs, place: Place, *, seed: int = 0) -> list[Result]:
+def agreement_rows(runs: Sequence[Inverted], centre: Tensor, place: Place, *, seed: int = 0) -> list[Result]:
     """How alike the inversions of a unit are that began from several seeds.
 
     Mean over units of the correlation between two seeds' inputs, both less the mean sample; as null_shuffled the same

@@ -17,7 +17,7 @@ from layerscope.decoding.layer_codes import LayerCodes
 from layerscope.types import Flags, Inputs, PerSample, Units
 
 STARTS = ("mean", "exemplar", "grey", "noise")
-FADED = 1e-3
+FADED = 3e-3
 """What the regularisers' weights end at, of where they began."""
 SETTLED = 0.1
 """What the step size falls to, of where it began, in the last part."""
@@ -32,12 +32,12 @@ class Recipe:
     """
 
     start: str = "mean"
-    """`mean`: the mean of the unit's samples; `exemplar`: the one of middling distance; `grey`: the mean of all samples;
-    `noise`: that with noise around it. Dead units start as `grey`."""  # fmt: skip
+    """`mean`: the mean of the unit's samples; `exemplar`: that of middling distance; `grey`: the mean of all samples;
+    `noise`: that with noise around it. Dead units start as `grey`."""
     steps: int = 80
     step_size: float = 0.05
     """Of Adam, in units of the inputs' range."""
-    smooth: float = 0.03
+    smooth: float = 0.05
     """Weight of the total variation (squared differences of neighbouring pixels, summed) where the squared residual has
     weight 1; for inputs without pixels it plays no part."""
     small: float = 0.001

@@ -57,11 +57,13 @@ class LayerCodes:
             raise ValueError(f"`layer` '{layer}' was not recorded; layers are: {', '.join(known)}.")
         check_same(recording, network, data)
         vectors, fitted = recording.vectors(layer), atlas.maps[layer]
+        classes = 0 if recording.predictions is None else recording.logits().shape[1]
+        names = network.class_names or data.class_names
         single = isinstance(parse_reduction(layer.reduction), PerSampleReduction)
         best = best_of(codes, layer) if single and f"code:{layer}" in codes else fitted.best(vectors)
         return cls(
             layer, fitted, recording, network, data, best, recording.parents(layer), recording.places(layer),
-            spread_of(vectors, fitted), network.class_names or data.class_names,
+            spread_of(vectors, fitted), (*names, *(str(number) for number in range(len(names), classes))),
         )  # fmt: skip
 
     @cached_property

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from layerscope.types import Samples, Units, Vectors, size_of
@@ -99,7 +100,7 @@ def word_names(
     return found
 
 
-def _best(shown: Vectors, said: Vectors) -> tuple[Tensor, Tensor, Tensor]:
+def _best(shown: Vectors, said: Float[Tensor, "k d"]) -> tuple[Tensor, Tensor, Tensor]:
     """The nearest word to the mean of some vectors, its cosine, and its margin."""
     cosines = _lengths_one(shown.mean(0, keepdim=True))[0] @ said.T
     top = cosines.topk(2)
