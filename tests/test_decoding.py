@@ -209,16 +209,17 @@ def test_inversions_in_a_batch_are_those_one_by_one(codes):
 @pytest.mark.parametrize("start", ["mean", "exemplar", "grey", "noise"])
 def test_inverted_inputs_lie_in_the_bounds_and_say_how_well_they_do(codes, start):
     units = torch.arange(12)
-    found = invert(codes, units, Recipe(start=start, steps=60))
+    found = invert(codes, units, Recipe(start=start, steps=60, jitter=0))
     assert found.inputs.min() >= 0
     assert found.inputs.max() <= 1
     with torch.no_grad():
         torch.testing.assert_close(codes.coder.residuals(found.inputs, units), found.residuals, atol=1e-4, rtol=1e-3)
     assert found.codes.equal(codes.coder.codes(found.inputs))
-    assert found.same.float().mean() >= 0.9
+    lives = torch.bincount(codes.best.unit, minlength=12) > 0  # dead units lie between the classes, where no image is
+    assert found.same[lives].all()
     assert found.near.equal(found.same | codes.fitted.grid.touch(found.codes, units))
     middle = torch.tensor([codes.median_member(u) for u in range(12) if codes.median_member(u) is not None])
-    assert found.residuals.mean() < codes.residuals(middle).mean()
+    assert found.residuals[lives].mean() < codes.residuals(middle).mean()
 
 
 def test_more_steps_and_restarts_come_nearer(codes):
@@ -405,7 +406,9 @@ def test_decode_gives_every_unit_with_its_fidelity(tiny_run):
     assert one.attributed == tuple(shown.sample for shown in one.exemplars.typical[:2])
     assert one.inverted.shape == one.read.shape == (1, 6, 6)
     assert found.table.loc[one.unit, "name"] == one.name == one.exemplars.name
-    assert (found.results["low"] <= found.results["high"]).all()
+    bounds = found.results[["low", "value", "high"]].dropna()
+    assert len(bounds) >= 8
+    assert bounds.apply(lambda row: row["low"] <= row["value"] <= row["high"], axis=1).all()
 
 
 def test_the_mean_fall_of_a_unit_is_that_of_its_exemplars(tiny_run):

@@ -17,10 +17,12 @@ from rich.table import Table
 
 from layerscope import recording
 from layerscope.atlas import Scaling
+from layerscope.decoding import decode as decode_codes
+from layerscope.decoding import write_decoding
 from layerscope.errors import LayerscopeError
 from layerscope.layers import layer_table
 from layerscope.models import load_network
-from layerscope.results import MEASURES, findings, select
+from layerscope.results import MEASURES, Result, findings, select
 from layerscope.robustness import Robustness, robustness
 from layerscope.run import Run, load_run
 from layerscope.sources import load_data
@@ -251,6 +253,39 @@ def attack(
             plain.print(f"Samples: {out}")
 
 
+@app.command(epilog="Example: layerscope decode runs/demo --layer blocks.3 --unit all --out runs/demo-decoded")
+def decode(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    layer: Annotated[str, typer.Option(help="Name or pattern, with a reduction after a bar: 'blocks.*|mean'.")],
+    out: Annotated[Path, typer.Option(help="Folder for the sheets (PNG) and tables (Parquet).")],
+    unit: Annotated[list[str] | None, typer.Option(help="A unit's number, repeatable; by default `all`.")] = None,
+    model: Annotated[str | None, typer.Option(help=f"Where the run was made from an object. {MODEL_HELP}")] = None,
+    data: Annotated[str | None, typer.Option(help=f"Where the run was made from an object. {DATA_HELP}")] = None,
+    attribution: Annotated[
+        str, typer.Option(help="`integrated-gradients`, `gradient-x-input`, `occlusion` (need captum), or `none`.")
+    ] = "auto",
+    inversion: Annotated[bool, typer.Option(help="Make an input for every unit.")] = True,
+    seed: Seed = 0,
+) -> None:
+    """Draw what codes stand for: exemplars, inversions, attributions, names, and how far they are to be trusted."""
+    with _told():
+        found = decode_codes(
+            load_run(folder),
+            layer,
+            _units(unit),
+            network=model,
+            data=data,
+            attribution=None if attribution == "none" else attribution,
+            recipe="auto" if inversion else None,
+            seed=seed,
+        )
+        written = write_decoding(found, out, sheets_of_units=unit not in (None, ["all"]))
+        _print_whole(decoding_table(findings(found.results)))
+        plain = Console(soft_wrap=True, highlight=False, markup=False)
+        for path in written:
+            plain.print(f"Written: {path}")
+
+
 @app.command(epilog="Example: layerscope report runs/mine")
 def report(folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")]) -> None:
     """Print a finished run's profile again, and write its report anew."""
@@ -295,6 +330,16 @@ def _grid(text: str | None) -> tuple[int, int] | None:
     if not rows.isdigit() or not columns.isdigit():
         raise ValueError(f"`--grid` must be ROWSxCOLUMNS, such as 12x12; got {text!r}.")
     return int(rows), int(columns)
+
+
+def _units(given: list[str] | None) -> str | list[int]:
+    """`all`, or numbers."""
+    if given in (None, [], ["all"]):
+        return "all"
+    assert given is not None
+    if not all(one.isdigit() for one in given):
+        raise ValueError(f"`--unit` must be the number of a unit, or `all`; got {', '.join(given)}.")
+    return [int(one) for one in given]
 
 
 def _shape(text: str | None) -> tuple[int, ...] | None:
@@ -380,6 +425,19 @@ def telescope_table(results: pd.DataFrame) -> Table:
             row.measure, row.unit, row.reduction, f"{row.value:+.2f} ({row.low:.2f}\u2013{row.high:.2f})", untrained,
             f"{p.iloc[0]:.2g}" if len(p) else "",
         )  # fmt: skip
+    return table
+
+
+def decoding_table(rows: Sequence[Result]) -> Table:
+    """How far a decoding is to be trusted: a row for each measure and layer."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for head in ("layer", "", "", "value, 95 %", "n"):
+        table.add_column(head, no_wrap=True, justify="right" if head == "n" else "left")
+    for row in rows:
+        told = row.unit if row.condition == "clean" else f"{row.unit}, {row.condition}"
+        interval = "" if isnan(row.low) else f" ({row.low:.2f}\u2013{row.high:.2f})"
+        layer = escape(f"{row.layer}|{row.reduction}")
+        table.add_row(layer, MEASURES[row.measure].title, told, f"{row.value:.2f}{interval}", f"{row.n:,}")
     return table
 
 

@@ -9,6 +9,7 @@ from layerscope.decoding.inversion import Recipe as Recipe
 from layerscope.decoding.inversion import invert as invert
 from layerscope.decoding.layer_codes import LayerCodes as LayerCodes
 from layerscope.decoding.naming import word_names as word_names
+from layerscope.decoding.pages import write_decoding as write_decoding
 from layerscope.decoding.readout import fit_readout as fit_readout
 from layerscope.decoding.sheets import contact_sheet as contact_sheet
 from layerscope.decoding.sheets import unit_sheet as unit_sheet
