@@ -113,7 +113,7 @@ def attribute(
 
 
 def blurred(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-    """Each pixel the mean of a square around it, cut at the border, whose side is a third of the image's shorter one."""
+    """Each pixel the mean of a square around it, cut at the border; its side is a third of the image's shorter one."""
     half = max(1, round(BLUR * min(images.shape[2:]) / 2))
     return avg_pool2d(images, 2 * half + 1, stride=1, padding=half, count_include_pad=False)
 
