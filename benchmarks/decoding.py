@@ -34,7 +34,9 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/demo"))
     parser.add_argument("--layer", default="blocks.3")
     parser.add_argument("--reduction", default="mean")
-    parser.add_argument("--alone", type=int, default=24, help="units that are inverted one by one, of which all is told")
+    parser.add_argument(
+        "--alone", type=int, default=24, help="units that are inverted one by one, of which all is told"
+    )
     options = parser.parse_args()
     run = ls.load_run(options.run)
     coded = Coded(run.recordings["clean"], run.atlas, run.codes["clean"])

@@ -82,7 +82,7 @@ def fidelity(results: pd.DataFrame) -> Iterator[str]:
         ("reencoding_rate", "clean", "share of units"), ("inversion_residual", "clean", "spreads"),
         ("inversion_residual", "exemplar", "spreads"), ("margin_drop", "clean", "spreads"),
         ("margin_drop", "random", "spreads"), ("margin_drop", "clean", "times random"),
-        ("readout_explained", "clean", "share, from the activation"), ("readout_explained", "clean", "share, from the code"),
+        *(("readout_explained", "clean", f"share, from the {kind}") for kind in ("activation", "code")),
     )  # fmt: skip
     for layer, rows in results.groupby("layer", sort=False):
         cells = []
