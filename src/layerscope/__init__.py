@@ -10,6 +10,8 @@ from layerscope.attacks import check_attack as check_attack
 from layerscope.codes import Coded as Coded
 from layerscope.codes import encode as encode
 from layerscope.data import Data as Data
+from layerscope.decoding import code_path as code_path
+from layerscope.decoding import decode as decode
 from layerscope.decoding.causal import Causal as Causal
 from layerscope.decoding.causal import causal as causal
 from layerscope.decoding.causal import causal_test as causal_test

@@ -19,11 +19,14 @@ from rich.table import Table
 from layerscope import figures, recording
 from layerscope.atlas import Scaling
 from layerscope.decoding import causal as causal_stage
+from layerscope.decoding import decode as decode_codes
+from layerscope.decoding import write_decoding
 from layerscope.errors import LayerscopeError
 from layerscope.layers import layer_table
 from layerscope.models import load_network
 from layerscope.printing import (
     causal_table,
+    decoding_table,
     flow_table,
     measures_table,
     profile_table,
@@ -295,6 +298,39 @@ def causal(
             plain.print(f"{what}: {path}")
 
 
+@app.command(epilog="Example: layerscope decode runs/demo --layer blocks.3 --unit all --out runs/demo-decoded")
+def decode(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    layer: Annotated[str, typer.Option(help="Name or pattern, with a reduction after a bar: 'blocks.*|mean'.")],
+    out: Annotated[Path, typer.Option(help="Folder for the sheets (PNG) and tables (Parquet).")],
+    unit: Annotated[list[str] | None, typer.Option(help="A unit's number, repeatable; by default `all`.")] = None,
+    model: Annotated[str | None, typer.Option(help=f"Where the run was made from an object. {MODEL_HELP}")] = None,
+    data: Annotated[str | None, typer.Option(help=f"Where the run was made from an object. {DATA_HELP}")] = None,
+    attribution: Annotated[
+        str, typer.Option(help="`integrated-gradients`, `gradient-x-input`, `occlusion` (need captum), or `none`.")
+    ] = "auto",
+    inversion: Annotated[bool, typer.Option(help="Make an input for every unit.")] = True,
+    seed: Seed = 0,
+) -> None:
+    """Draw what codes stand for: exemplars, inversions, attributions, names, and how far they are to be trusted."""
+    with _told():
+        found = decode_codes(
+            load_run(folder),
+            layer,
+            _units(unit),
+            network=model,
+            data=data,
+            attribution=None if attribution == "none" else attribution,
+            recipe="auto" if inversion else None,
+            seed=seed,
+        )
+        written = write_decoding(found, out, sheets_of_units=unit not in (None, ["all"]))
+        _print_whole(decoding_table(findings(found.results)))
+        plain = Console(soft_wrap=True, highlight=False, markup=False)
+        for path in written:
+            plain.print(f"Written: {path}")
+
+
 @app.command(epilog="Example: layerscope report runs/mine")
 def report(folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")]) -> None:
     """Print a finished run's profile again, and write its report anew."""
@@ -339,6 +375,16 @@ def _grid(text: str | None) -> tuple[int, int] | None:
     if not rows.isdigit() or not columns.isdigit():
         raise ValueError(f"`--grid` must be ROWSxCOLUMNS, such as 12x12; got {text!r}.")
     return int(rows), int(columns)
+
+
+def _units(given: list[str] | None) -> str | list[int]:
+    """`all`, or numbers."""
+    if given in (None, [], ["all"]):
+        return "all"
+    assert given is not None
+    if not all(one.isdigit() for one in given):
+        raise ValueError(f"`--unit` must be the number of a unit, or `all`; got {', '.join(given)}.")
+    return [int(one) for one in given]
 
 
 def _shape(text: str | None) -> tuple[int, ...] | None:

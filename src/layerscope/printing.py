@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from layerscope.results import MEASURES, findings, select
+from layerscope.results import MEASURES, Result, findings, select
 from layerscope.robustness import Robustness
 
 FLOW = ("flip_rate", "shift_over_gap", "wrong_class_log_odds")
@@ -58,6 +58,19 @@ def telescope_table(results: pd.DataFrame) -> Table:
             row.measure, row.unit, row.reduction, f"{row.value:+.2f} ({row.low:.2f}\u2013{row.high:.2f})", untrained,
             f"{p.iloc[0]:.2g}" if len(p) else "",
         )  # fmt: skip
+    return table
+
+
+def decoding_table(rows: Sequence[Result]) -> Table:
+    """How far a decoding is to be trusted: a row for each measure and layer."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for head in ("layer", "", "", "value, 95 %", "n"):
+        table.add_column(head, no_wrap=True, justify="right" if head == "n" else "left")
+    for row in rows:
+        told = row.unit if row.condition == "clean" else f"{row.unit}, {row.condition}"
+        interval = "" if isnan(row.low) else f" ({row.low:.2f}\u2013{row.high:.2f})"
+        layer = escape(f"{row.layer}|{row.reduction}")
+        table.add_row(layer, MEASURES[row.measure].title, told, f"{row.value:.2f}{interval}", f"{row.n:,}")
     return table
 
 

@@ -106,6 +106,23 @@ MEASURES = {
         "probability", "change of the target's probability", "mean over samples, after a layer was moved"
     ),
     "causal_log_odds_shift": Measure("bits", "change of the target's log-odds", "mean, after a layer was moved"),
+    "reencoding_rate": Measure(
+        "share of units", "re-encoding rate", "units whose inverted input has their own code; high = inversions decode"
+    ),
+    "inversion_residual": Measure(
+        "spreads",
+        "inversion residual",
+        "mean distance of inverted inputs to their prototypes, in the layer's own spread",
+    ),
+    "inversion_agreement": Measure(
+        "correlation", "agreement of inversions", "between two starts from noise; null: inversions of different units"
+    ),
+    "readout_explained": Measure(
+        "share", "linear read-out", "share of the inputs' variance that a line tells, on samples it was not fitted on"
+    ),
+    "margin_drop": Measure(
+        "spreads", "fall of the BMU margin", "when the highest attributed fifth of an input is removed, mean"
+    ),
     "accuracy": Measure("share", "accuracy", "right answers on clean inputs"),
     "robust_accuracy": Measure("share", "robust accuracy", "right answers on perturbed inputs"),
 }

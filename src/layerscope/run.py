@@ -125,9 +125,11 @@ class Run:
         return self.measured(load_data(self._spec("data"), resize=self.network.resize, show_progress=False))
 
     def measured(self, data: Data) -> Data:
-        """Of all data that the study was given, those that it measured: the others went to fitting the atlas."""
+        """Of all data that the study was given, those that it measured; given these, themselves."""
         asked = self.settings["asked"]
-        return data if asked["fit_data"] is not None else data.split(FIT_SHARE, seed=asked["seed"])[1]
+        if asked["fit_data"] is not None or data.fingerprint == self.settings["fingerprints"]["data"]:
+            return data
+        return data.split(FIT_SHARE, seed=asked["seed"])[1]
 
     def _spec(self, what: str) -> str:
         spec: str = self.settings["asked"][what]

@@ -27,12 +27,7 @@ def subject(run: Run, network: Network | nn.Module | str | None = None, data: An
     """
     found = run.network if network is None else load_network(network)
     _check("network", found.fingerprint(), run, "its weights, its preprocessing or its code differ")
-    if data is None:
-        samples = run.data
-    else:
-        given = load_data(data, resize=found.resize, show_progress=False)
-        is_part = given.fingerprint == run.settings["fingerprints"]["data"]
-        samples = given if is_part else run.measured(given)
+    samples = run.data if data is None else run.measured(load_data(data, resize=found.resize, show_progress=False))
     _check("data", samples.fingerprint, run, "samples, labels, their order or how files are resized differ")
     return found, samples
 

@@ -1,0 +1,490 @@
+"""What codes stand for: against a planted truth, closed forms and slow loops; and what is refused, by its text."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiny_data, tiny_module
+from torch import nn
+
+import layerscope as ls
+from layerscope import Network, fit_atlas, load_data, record
+from layerscope.codes import Coded, encode
+from layerscope.decoding.attribution import attribute, blurred
+from layerscope.decoding.coder import spread_of, weights_held
+from layerscope.decoding.decoded import code_path, decode
+from layerscope.decoding.exemplars import contrasts, exemplars, receptive_field
+from layerscope.decoding.fidelity import correlations, margin_drops
+from layerscope.decoding.inversion import Recipe, invert, total_variation
+from layerscope.decoding.layer_codes import LayerCodes
+from layerscope.decoding.readout import fit_readout, ridge
+from layerscope.layers import Layer
+from layerscope.som import Grid
+
+NAMES = ("top", "middle", "bottom")
+QUIET = {"show_progress": False}
+
+
+def tiny_network():
+    return Network(tiny_module(), class_names=NAMES)
+
+
+@pytest.fixture(scope="module")
+def measured(tiny_run):
+    return tiny_run.measured(load_data(tiny_data()))
+
+
+@pytest.fixture(scope="module")
+def codes(tiny_run, measured):
+    coded = Coded(tiny_run.recordings["clean"], tiny_run.atlas, tiny_run.codes["clean"])
+    return LayerCodes.of(coded, Layer("middle", "mean"), tiny_network(), measured)
+
+
+def living(codes, k=0):
+    """The unit with the k-th most samples."""
+    return int(torch.bincount(codes.best.unit, minlength=12).argsort(descending=True, stable=True)[k])
+
+
+# the way from input to map
+
+
+@pytest.mark.parametrize("name", ["input", "stem", "middle", "logits"])
+@pytest.mark.parametrize("reduction", ["mean", "sketch:512"])
+def test_the_coder_gives_the_recorded_codes_and_distances(tiny_run, measured, name, reduction):
+    coded = Coded(tiny_run.recordings["clean"], tiny_run.atlas, tiny_run.codes["clean"])
+    codes = LayerCodes.of(coded, Layer(name, reduction), tiny_network(), measured)
+    inputs = measured.take(measured.rows).inputs
+    assert codes.coder.codes(inputs).equal(codes.best.unit)
+    apart = codes.coder.distances(inputs) * codes.spread
+    torch.testing.assert_close(apart.amin(1), codes.best.distance, atol=2e-3, rtol=1e-3)
+    torch.testing.assert_close(codes.coder.residuals(inputs, codes.best.unit) * codes.spread, codes.best.distance,
+                               atol=1e-4, rtol=1e-4)  # fmt: skip
+    ranked = apart.sort(1).values
+    torch.testing.assert_close(
+        codes.coder.margins(inputs, codes.best.unit) * codes.spread, ranked[:, 1] - ranked[:, 0], atol=1e-5, rtol=1e-4
+    )
+
+
+def test_the_spread_is_the_root_mean_square_distance_to_the_mean(codes):
+    vectors = codes.recording.vectors(codes.layer).double()
+    slow = sum(float((row - vectors.mean(0)).square().sum()) for row in vectors) / len(vectors)
+    assert spread_of(vectors.float(), codes.fitted) == pytest.approx(slow**0.5, rel=1e-5)
+    assert spread_of(vectors[:1].float().expand(5, -1), codes.fitted) == 1.0
+
+
+def test_margins_fall_below_zero_where_another_unit_is_nearer(codes):
+    inputs = codes.shown(range(20))
+    others = (codes.best.unit[:20] + 1) % 12
+    assert (codes.coder.margins(inputs, others) < 0).all()
+
+
+def test_weights_ask_for_gradients_again_afterwards():
+    network = tiny_network()
+    with pytest.raises(KeyError), weights_held(network):
+        raise KeyError
+    with weights_held(network):
+        assert not any(p.requires_grad for p in network.module.parameters())
+    assert all(p.requires_grad for p in network.module.parameters())
+
+
+# exemplars
+
+
+def test_exemplars_are_the_nearest_of_the_cell_by_a_slow_loop(codes):
+    unit = living(codes)
+    table = [
+        (float(d), int(i)) for c, d, i in zip(codes.best.unit, codes.best.distance, codes.recording.ids, strict=True)
+        if c == unit
+    ]  # fmt: skip
+    own = exemplars(codes, unit, count=5)
+    assert [one.sample for one in own.nearest] == [sample for _, sample in sorted(table)[:5]]
+    assert own.count == len(table) == sum(own.classes.values())
+    assert own.nearest[0].residual == pytest.approx(min(table)[0] / codes.spread)
+    labels = dict(zip(codes.recording.ids.tolist(), codes.recording.labels.tolist(), strict=True))
+    assert all(one.label == labels[one.sample] for one in own.nearest)
+    assert own.commonest == max(own.classes, key=own.classes.get)
+
+
+def test_typical_samples_are_spread_over_the_cell_without_its_strays(codes):
+    unit = living(codes)
+    members = codes.members(unit)
+    own = exemplars(codes, unit, count=4)
+    kept = codes.parents[members[: round(0.9 * len(members))]].tolist()
+    taken = [one.sample for one in own.typical]
+    assert taken[0] == own.nearest[0].sample
+    assert len(set(taken)) == 4
+    assert set(taken) <= set(kept)
+    at = {sample: row for row, sample in enumerate(codes.parents.tolist())}
+    vectors = codes.vectors
+    for k in range(1, 4):  # each is the farthest from those before it
+        reach = {s: min(float((vectors[at[s]] - vectors[at[t]]).norm()) for t in taken[:k]) for s in kept}
+        assert reach[taken[k]] == pytest.approx(max(reach.values()), rel=1e-5)
+
+
+def test_mistakes_are_those_answered_otherwise(codes):
+    recording = codes.recording
+    wrong = set(recording.ids[recording.labels != recording.predictions].tolist())
+    found = {one.sample for unit in codes.units for one in exemplars(codes, unit).mistakes}
+    assert found == wrong
+    changed = LayerCodes(**{**vars_of(codes), "recording": with_predictions(recording, (recording.labels + 1) % 3)})
+    unit = living(codes)
+    assert len(exemplars(changed, unit).mistakes) == exemplars(changed, unit).count
+
+
+def vars_of(codes):
+    return {name: getattr(codes, name) for name in codes.__dataclass_fields__}
+
+
+def with_predictions(recording, predictions):
+    from dataclasses import replace
+
+    return replace(recording, predictions=predictions)
+
+
+def test_a_dead_unit_says_that_it_has_no_exemplars_and_can_be_inverted(codes):
+    dead = living(codes, 11)
+    best = codes.best
+    moved = best._replace(unit=torch.where(best.unit == dead, living(codes), best.unit))
+    emptied = LayerCodes(**{**vars_of(codes), "best": moved})
+    own = exemplars(emptied, dead)
+    assert (own.name, own.count, own.nearest, own.typical, own.commonest) == ("no exemplars", 0, (), (), None)
+    found = invert(emptied, torch.tensor([dead]), Recipe(steps=60))
+    assert found.same.all()
+
+
+def test_contrast_ranks_both_sides_along_the_line_between_the_prototypes(codes):
+    unit = living(codes)
+    found = contrasts(codes, unit, count=2)
+    assert [one.neighbour for one in found] == codes.fitted.grid.neighbours[unit].nonzero()[:, 0].tolist()
+    prototypes = codes.fitted.prototypes
+    at = {sample: row for row, sample in enumerate(codes.parents.tolist())}
+    for one in found:
+        torch.testing.assert_close(one.step[0], prototypes[one.neighbour] - prototypes[unit])
+        heights = codes.vectors @ one.step[0]
+        own, theirs = (codes.best.unit == unit), (codes.best.unit == one.neighbour)
+        assert at[one.own[0].sample] == int(torch.where(own, heights, torch.inf).argmin())
+        if theirs.any():
+            assert at[one.others[0].sample] == int(torch.where(theirs, heights, -torch.inf).argmax())
+
+
+@pytest.mark.parametrize("unit", [-1, 12])
+def test_units_that_are_not_there_are_refused(codes, unit):
+    with pytest.raises(ValueError, match=rf"`unit` must be one of the map's, 0 to 11; got {unit}\."):
+        exemplars(codes, unit)
+    with pytest.raises(ValueError, match=r"`unit` must be one of the map's"):
+        contrasts(codes, unit)
+
+
+def test_a_count_below_one_is_refused(codes):
+    with pytest.raises(ValueError, match=r"`count` must be at least 1; got 0\."):
+        exemplars(codes, 0, count=0)
+
+
+def test_the_receptive_field_of_two_convolutions():
+    module = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1, stride=2)).eval()
+    network = Network(module)
+    image = torch.rand(1, 1, 9, 9)
+    assert receptive_field(network, "0", image, 4 * 9 + 3) == (slice(3, 6), slice(2, 5))
+    assert receptive_field(network, "1", image, 2 * 5 + 2) == (slice(2, 7), slice(2, 7))
+    assert receptive_field(network, "1", image, 0) == (slice(0, 3), slice(0, 3))
+    with pytest.raises(ValueError, match=r"Layer '1' puts out \(1, 2, 5, 5\)|has no position 25"):
+        receptive_field(network, "1", image, 25)
+    nn.init.zeros_(module[0].weight)
+    with pytest.raises(ValueError, match=r"Position 0 of layer '0' depends on no pixel of this image\."):
+        receptive_field(network, "0", image, 0)
+
+
+# inversion
+
+
+def test_inversions_in_a_batch_are_those_one_by_one(codes):
+    units = torch.arange(12)
+    recipe = Recipe(steps=20, jitter=0)
+    together = invert(codes, units, recipe)
+    alone = [invert(codes, units[k : k + 1], recipe) for k in range(12)]
+    torch.testing.assert_close(together.inputs, torch.cat([one.inputs for one in alone]), atol=1e-3, rtol=0)
+    few = invert(codes, units, Recipe(steps=20, jitter=0, batch_size=5))
+    torch.testing.assert_close(together.inputs, few.inputs, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("start", ["mean", "exemplar", "grey", "noise"])
+def test_inverted_inputs_lie_in_the_bounds_and_say_how_well_they_do(codes, start):
+    units = torch.arange(12)
+    found = invert(codes, units, Recipe(start=start, steps=60, jitter=0))
+    assert found.inputs.min() >= 0
+    assert found.inputs.max() <= 1
+    with torch.no_grad():
+        torch.testing.assert_close(codes.coder.residuals(found.inputs, units), found.residuals, atol=1e-4, rtol=1e-3)
+    assert found.codes.equal(codes.coder.codes(found.inputs))
+    lives = torch.bincount(codes.best.unit, minlength=12) > 0  # dead units lie between the classes, where no image is
+    assert found.same[lives].all()
+    assert found.near.equal(found.same | codes.fitted.grid.touch(found.codes, units))
+    middle = torch.tensor([codes.median_member(u) for u in range(12) if codes.median_member(u) is not None])
+    assert found.residuals[lives].mean() < codes.residuals(middle).mean()
+
+
+def test_more_steps_and_restarts_come_nearer(codes):
+    units = torch.arange(12)
+    short, long = (invert(codes, units, Recipe(steps=steps, start="grey")).residuals for steps in (4, 60))
+    assert long.mean() < short.mean()
+    once, thrice = (invert(codes, units, Recipe(steps=10, start="grey", restarts=k)).residuals for k in (1, 3))
+    assert (thrice <= once).all()
+    assert (thrice < once).any()
+
+
+def test_a_linear_layer_is_inverted_exactly(tmp_path):
+    """Where the layer is the input itself, the nearest input is the prototype cut to the bounds."""
+    inputs = torch.rand(60, 5, generator=torch.Generator().manual_seed(0))
+    network = Network(nn.Sequential(nn.Linear(5, 2)).eval())
+    data = load_data(inputs)
+    recording = record(network, data, ["0"], tmp_path, reductions=["flatten"], show_progress=False)
+    atlas = fit_atlas(recording, Grid(2, 3), show_progress=False)
+    codes = LayerCodes.of(Coded(recording, atlas, encode(recording, atlas)), Layer("input", "flatten"), network, data)
+    found = invert(codes, torch.arange(6), Recipe(steps=150, small=0, start="grey"))
+    torch.testing.assert_close(
+        found.inputs, (codes.fitted.prototypes + codes.fitted.offset).clamp(0, 1), atol=5e-3, rtol=0
+    )
+
+
+def test_total_variation_by_a_slow_loop():
+    images = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    slow = [
+        sum(
+            float((image[c, y, x] - image[c, y2, x2]) ** 2)
+            for c in range(3) for y in range(4) for x in range(5) for y2, x2 in ((y + 1, x), (y, x + 1))
+            if y2 < 4 and x2 < 5
+        )
+        for image in images
+    ]  # fmt: skip
+    assert total_variation(images).tolist() == pytest.approx(slow)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"start": "mud"}, r"`start` must be one of mean, exemplar, grey, noise; got 'mud'\."),
+        ({"steps": 1}, r"`steps` must be a whole number, at least 2; got 1\."),
+        ({"jitter": -1}, r"`jitter` must be a whole number, at least 0; got -1\."),
+        ({"restarts": 0}, r"`restarts` must be a whole number, at least 1; got 0\."),
+        ({"batch_size": 0}, r"`batch_size` must be a whole number, at least 1; got 0\."),
+        ({"smooth": -1.0}, r"`smooth` must be a number of at least 0; got -1\.0\."),
+    ],
+)
+def test_recipes_out_of_range_are_refused(options, told):
+    with pytest.raises(ValueError, match=told):
+        Recipe(**options)
+
+
+# the read-out
+
+
+def test_ridge_is_the_closed_form_and_its_penalty_the_best_by_leaving_out():
+    generator = torch.Generator().manual_seed(0)
+    x, noise = (torch.randn(40, k, generator=generator, dtype=torch.float64) for k in (6, 3))
+    y = x @ torch.randn(6, 3, generator=generator, dtype=torch.float64) + noise
+    weights, penalty = ridge(x, y)
+    a, b = x - x.mean(0), y - y.mean(0)
+    torch.testing.assert_close(weights, torch.linalg.solve(a.T @ a + penalty * torch.eye(6, dtype=a.dtype), a.T @ b))
+
+    def score(size):
+        hat = a @ torch.linalg.solve(a.T @ a + size * torch.eye(6, dtype=a.dtype), a.T)
+        return float((b - hat @ b).square().sum() / (39 - hat.trace()) ** 2)
+
+    assert score(penalty) <= min(score(penalty * factor) for factor in (0.3, 0.5, 2, 3))
+
+
+def test_a_readout_of_the_input_itself_tells_all_of_it_and_less_from_codes(tiny_run, measured):
+    coded = Coded(tiny_run.recordings["clean"], tiny_run.atlas, tiny_run.codes["clean"])
+    # 40 samples of 36 pixels: half of them cannot tell a line through 36, but middle's 6 features can be read
+    codes = LayerCodes.of(coded, Layer("middle", "mean"), tiny_network(), measured)
+    activation, code = fit_readout(codes), fit_readout(codes, "code")
+    assert 0 < code.explained < activation.explained < 1
+    assert activation.bounds[0] < activation.explained < activation.bounds[1]
+    prototypes = codes.fitted.prototypes
+    step = activation(prototypes[1:2]) - activation(prototypes[:1])
+    torch.testing.assert_close(activation.along(prototypes[1:2] - prototypes[:1]), step, atol=1e-5, rtol=1e-4)
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
+    others = order[20:]
+    told, true = activation(codes.vectors[others]), codes.shown(others)
+    lost = (told - true).square().sum() / (true - codes.shown(order[:20]).mean(0)).square().sum()
+    assert activation.explained == pytest.approx(1 - float(lost), abs=1e-5)
+
+
+def test_readouts_that_cannot_be_are_refused(codes):
+    with pytest.raises(ValueError, match=r"`kind` must be one of activation, code; got 'soul'\."):
+        fit_readout(codes, "soul")
+
+
+# attribution
+
+
+def test_integrated_gradients_add_up_to_the_margin_less_the_baselines(codes):
+    inputs, units = codes.shown(range(20)), codes.best.unit[:20]
+    found = attribute(codes.coder, inputs, units, "integrated-gradients")
+    with torch.no_grad():
+        ends = [codes.coder.margins(one, units) for one in (inputs, blurred(inputs))]
+    torch.testing.assert_close(found.margins, ends[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found.parts.flatten(1).sum(1), ends[0] - ends[1], atol=0.05, rtol=0.1)
+    assert found.parts.shape == (20, 6, 6)
+
+
+def test_gradient_times_input_and_occlusion_by_slow_loops(codes):
+    inputs, units = codes.shown(range(3)), codes.best.unit[:3]
+    black = torch.zeros(1, 1, 6, 6)
+    shown = inputs.clone().requires_grad_(True)
+    (slope,) = torch.autograd.grad(codes.coder.margins(shown, units).sum(), shown)
+    found = attribute(codes.coder, inputs, units, "gradient-x-input", baseline=black)
+    torch.testing.assert_close(found.parts, (slope * inputs)[:, 0])
+    occluded = attribute(codes.coder, inputs, units, "occlusion", baseline=black).parts
+    slow = torch.zeros(3, 6, 6)
+    with torch.no_grad():
+        for y in range(6):
+            for x in range(6):
+                gone = inputs.clone()
+                gone[:, :, y, x] = 0
+                slow[:, y, x] = codes.coder.margins(inputs, units) - codes.coder.margins(gone, units)
+    torch.testing.assert_close(occluded, slow, atol=1e-5, rtol=1e-3)
+
+
+def test_margin_drops_by_a_slow_loop(codes):
+    inputs, units = codes.shown(range(5)), codes.best.unit[:5]
+    found = attribute(codes.coder, inputs, units)
+    top, random = margin_drops(codes.coder, inputs, units, found, share=0.25)
+    for row in range(5):
+        flat, parts = inputs[row].flatten().clone(), found.parts[row].flatten()
+        gone = sorted(range(36), key=lambda place: -float(parts[place]))[:9]
+        flat[gone] = found.baseline[row].flatten()[gone]
+        with torch.no_grad():
+            left = float(codes.coder.margins(flat.view(1, 1, 6, 6), units[row : row + 1]))
+        assert float(top[row]) == pytest.approx(float(found.margins[row]) - left, abs=1e-5)
+    assert top.mean() > random.mean()
+    assert random.equal(margin_drops(codes.coder, inputs, units, found, share=0.25)[1])
+
+
+def test_attributions_that_cannot_be_are_refused(codes, monkeypatch):
+    inputs, units = codes.shown(range(2)), codes.best.unit[:2]
+    with pytest.raises(ValueError, match=r"`method` must be one of integrated-gradients, .*; got 'guess'\."):
+        attribute(codes.coder, inputs, units, "guess")
+    with pytest.raises(ValueError, match=r"`baseline` must be one input of shape \(1, 6, 6\), .* got shape \(1, 4\)\."):
+        attribute(codes.coder, inputs, units, baseline=torch.zeros(1, 4))
+    with pytest.raises(ValueError, match=r"`share` must be between 0 and 1; got 1\."):
+        margin_drops(codes.coder, inputs, units, attribute(codes.coder, inputs, units), share=1)
+    import sys
+
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    monkeypatch.setitem(sys.modules, "captum", None)
+    with pytest.raises(ImportError, match=r"needs captum, which is not installed: pip install 'layerscope\[captum\]'"):
+        attribute(codes.coder, inputs, units)
+
+
+def test_correlations_are_numpys():
+    one, other = (torch.rand(4, 9, generator=torch.Generator().manual_seed(seed)) for seed in range(2))
+    slow = [np.corrcoef(a, b)[0, 1] for a, b in zip(one.numpy(), other.numpy(), strict=True)]
+    assert correlations(one, other).tolist() == pytest.approx(slow, abs=1e-5)
+    assert correlations(torch.ones(1, 9), other[:1]).item() == 0
+
+
+# the door
+
+
+def test_decode_gives_every_unit_with_its_fidelity(tiny_run):
+    found = decode(tiny_run, "middle", network=tiny_network(), data=tiny_data(), count=3, attributed=2, **QUIET)
+    assert [one.unit for one in found.units] == list(range(12))
+    rows = found.results.set_index(["measure", "condition", "unit"])["value"]
+    same = np.mean([one.fidelity.reencoded for one in found.units])
+    assert rows["reencoding_rate", "clean", "share of units"] == pytest.approx(same)
+    assert rows["reencoding_rate", "clean", "share, or a neighbour"] >= same
+    residuals = [one.fidelity.residual for one in found.units]
+    assert rows["inversion_residual", "clean", "spreads"] == pytest.approx(np.mean(residuals), rel=1e-5)
+    typical = [one.fidelity.typical_residual for one in found.units]
+    assert rows["inversion_residual", "exemplar", "spreads"] == pytest.approx(np.nanmean(typical), rel=1e-5)
+    top, random = (rows["margin_drop", condition, "spreads"] for condition in ("clean", "random"))
+    assert rows["margin_drop", "clean", "times random"] == pytest.approx(top / random, rel=1e-4)
+    places = found.results[["layer", "layer_index", "reduction"]].drop_duplicates().values.tolist()
+    assert places == [["middle", 2, "mean"]]
+    one = found.units[living(found.codes[Layer("middle", "mean")])]
+    assert one.attribution.parts.shape == (2, 6, 6)
+    assert one.attributed == tuple(shown.sample for shown in one.exemplars.typical[:2])
+    assert one.inverted.shape == one.read.shape == (1, 6, 6)
+    assert found.table.loc[one.unit, "name"] == one.name == one.exemplars.name
+    bounds = found.results[["low", "value", "high"]].dropna()
+    assert len(bounds) >= 8
+    assert bounds.apply(lambda row: row["low"] <= row["value"] <= row["high"], axis=1).all()
+
+
+def test_the_mean_fall_of_a_unit_is_that_of_its_exemplars(tiny_run):
+    found = decode(tiny_run, "middle", network=tiny_network(), data=tiny_data(), recipe=None, attributed=2, **QUIET)
+    codes = found.codes[Layer("middle", "mean")]
+    shown = [(one.unit, sample) for one in found.units for sample in one.attributed]
+    units = torch.tensor([unit for unit, _ in shown])
+    samples = codes.data.take(codes.data.find([sample for _, sample in shown])).inputs
+    drops = margin_drops(codes.coder, samples, units, attribute(codes.coder, samples, units))
+    for one in found.units:
+        if one.attributed:
+            assert one.fidelity.margin_drop == pytest.approx(float(drops[0][units == one.unit].mean()), abs=1e-5)
+            assert one.fidelity.random_drop == pytest.approx(float(drops[1][units == one.unit].mean()), abs=1e-5)
+
+
+def test_a_code_path_is_a_samples_unit_at_every_layer(tiny_run):
+    sample = int(tiny_run.recordings["clean"].ids[3])
+    path = code_path(tiny_run, sample, "sketch:512")
+    row = tiny_run.codes["clean"].iloc[3]
+    assert [str(layer) for layer in path] == [f"{name}|sketch:512" for name in ("input", "stem", "middle", "logits")]
+    assert all(unit == row[f"code:{layer}"] for layer, unit in path.items())
+    found = decode(
+        tiny_run, "*|sketch:512", path, network=tiny_network(), data=tiny_data(), recipe=Recipe(steps=4),
+        attribution=None, **QUIET,
+    )  # fmt: skip
+    assert {one.layer: one.unit for one in found.units} == path
+    with pytest.raises(ValueError, match=r"`sample` must be the id of a recorded sample; there is none with id 9999\."):
+        code_path(tiny_run, 9999)
+    with pytest.raises(ValueError, match=r"`reduction` must be one of mean, sketch:512; got 'max'\."):
+        code_path(tiny_run, sample, "max")
+
+
+def test_agreement_of_two_starts_from_noise_beside_other_units(tiny_run):
+    found = decode(
+        tiny_run, "input", network=tiny_network(), data=tiny_data(), recipe=Recipe(steps=60), attribution=None,
+        agreement=True, **QUIET,
+    )  # fmt: skip
+    row = found.results[found.results["measure"] == "inversion_agreement"].iloc[0]
+    assert row["value"] > 0.9  # the input's own prototypes are inverted by themselves
+    assert row["null_shuffled"] < 0.5
+
+
+@pytest.mark.parametrize(
+    ("layer", "unit", "told"),
+    [
+        (
+            "nothing",
+            0,
+            r"`layer` 'nothing' was not recorded; layers are input, stem, middle, logits, under mean, ",
+        ),
+        ("middle|max", 0, r"`layer` 'middle\|max' was not recorded"),
+        ("middle", 12, r"`unit` must be one of the map's, 0 to 11; got 12\."),
+        ("middle", "some", r"`unit` must be a unit's number, several, 'all', or a code path; got 'some'\."),
+        ("middle", [], r"`unit` must be a unit's number, several, 'all', or a code path; got \[\]\."),
+    ],
+)
+def test_layers_and_units_that_are_not_there_are_refused(tiny_run, layer, unit, told):
+    with pytest.raises(ValueError, match=told):
+        decode(tiny_run, layer, unit, network=tiny_network(), data=tiny_data(), **QUIET)
+
+
+def test_another_network_and_other_data_are_refused(tiny_run):
+    other = tiny_network()
+    with torch.no_grad():
+        other.module.head.bias += 1
+    with pytest.raises(ls.errors.RunMismatchError, match=r"`network` is not what '.*clean' was recorded from"):
+        decode(tiny_run, "middle", 0, network=other, data=tiny_data(), **QUIET)
+    with pytest.raises(ls.errors.RunMismatchError, match=r"`data` is not what .* codes of another samples would"):
+        decode(tiny_run, "middle", 0, network=tiny_network(), data=tiny_data(seed=5), **QUIET)
+
+
+def test_a_run_of_objects_asks_for_them(tiny_run):
+    with pytest.raises(ValueError, match=r"The run's network was an object \(.*load the network yourself\."):
+        decode(tiny_run, "middle", 0, **QUIET)
+    with pytest.raises(ValueError, match=r"The run's data was an object .*load the data yourself\."):
+        decode(tiny_run, "middle", 0, network=tiny_network(), **QUIET)
+    coded = Coded(tiny_run.recordings["clean"], tiny_run.atlas, tiny_run.codes["clean"])
+    with pytest.raises(ValueError, match=r"`network` and `data` must be given with a recording"):
+        decode(coded, "middle", 0, network=tiny_network(), **QUIET)

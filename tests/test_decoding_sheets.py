@@ -1,0 +1,130 @@
+"""Sheets draw what was decoded, and the command writes them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import tiny_data
+from matplotlib.axes import Axes
+from test_cli import ARGUMENTS, call, place  # noqa: F401 - a fixture
+from test_decoding import tiny_network
+
+from layerscope.decoding import Recipe, contact_sheet, decode, unit_sheet
+from layerscope.decoding.pages import write_decoding
+from layerscope.layers import Layer
+
+MIDDLE = Layer("middle", "mean")
+
+
+@pytest.fixture(scope="module")
+def decoding(tiny_run):
+    return decode(
+        tiny_run, "middle", network=tiny_network(), data=tiny_data(), recipe=Recipe(steps=10), count=3, attributed=2,
+        show_progress=False,
+    )  # fmt: skip
+
+
+def drawn(axes):
+    """Pictures by the unit that they stand in."""
+    places = {}
+    for image in axes.get_images():
+        left, right, low, high = image.get_extent()
+        places[round((left + right) / 2, 3), round((low + high) / 2, 3)] = np.asarray(image.get_array())
+    return places
+
+
+@pytest.mark.parametrize("what", ["inversion", "nearest", "mean", "readout"])
+def test_a_contact_sheet_draws_each_unit_in_its_place(decoding, what):
+    axes = contact_sheet(decoding, what)
+    assert isinstance(axes, Axes)
+    codes, pictures = decoding.codes[MIDDLE], drawn(axes)
+    positions = codes.fitted.grid.positions.double().numpy() * (1, -1)
+    shown = 0
+    for one in decoding.units:
+        members = codes.members(one.unit)
+        wanted = {
+            "inversion": one.inverted, "readout": one.read,
+            "nearest": codes.shown(members[:1])[0] if len(members) else None,
+            "mean": codes.shown(members).mean(0) if len(members) else None,
+        }[what]  # fmt: skip
+        key = tuple(round(float(number), 3) for number in positions[one.unit])
+        if wanted is None:
+            assert key not in pictures
+            continue
+        shown += 1
+        np.testing.assert_allclose(pictures[key], wanted[0].clamp(0, 1).numpy(), atol=1e-6)
+    assert len(pictures) == shown
+    assert axes.get_title(loc="left").startswith("middle under mean: each unit by")
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert legend[:3] == ["top", "middle", "bottom"]
+
+
+def test_inversions_that_are_encoded_elsewhere_are_outlined(decoding):
+    away = sum(not one.fidelity.reencoded for one in decoding.units)
+    outlines = contact_sheet(decoding, "inversion").collections[1]
+    assert len(outlines.get_paths()) == away
+    same = len(decoding.units) - away
+    assert f"{same} of 12 are encoded back to their unit" in contact_sheet(decoding).get_title(loc="left")
+
+
+def test_a_unit_sheet_says_what_it_shows(decoding):
+    one = max(decoding.units, key=lambda one: one.exemplars.count)
+    figure = unit_sheet(decoding, one.unit)
+    told = " ".join(text.get_text() for text in figure.texts)
+    for part in (
+        f"unit {one.unit}: {one.name}", "Nearest to its prototype", "Spread over its cell", "What holds it there",
+        "To each neighbour", f"{one.fidelity.residual:.2f} spreads from the prototype",
+    ):  # fmt: skip
+        assert part in told
+    assert len(figure.axes) == 3 + 3 + 3 + 2 + len(one.contrasts)
+
+
+def test_dead_units_have_a_sheet_too(decoding):
+    dead = next(one for one in decoding.units if not one.exemplars.count)
+    told = " ".join(text.get_text() for text in unit_sheet(decoding, dead.unit).texts)
+    assert "no exemplars" in told
+    assert "Nearest" not in told
+
+
+def test_sheets_that_cannot_be_drawn_are_refused(decoding, tiny_run):
+    with pytest.raises(ValueError, match=r"`what` must be one of inversion, nearest, mean, readout; got 'soul'\."):
+        contact_sheet(decoding, "soul")
+    with pytest.raises(ValueError, match=r"`layer` 'stem\|mean' was not decoded; layers are: middle\|mean\."):
+        contact_sheet(decoding, layer=Layer("stem", "mean"))
+    with pytest.raises(ValueError, match=r"`unit` 99 of 'middle\|mean' was not decoded; decode it first\."):
+        unit_sheet(decoding, 99)
+    bare = decode(
+        tiny_run, "middle", 0, network=tiny_network(), data=tiny_data(), recipe=None, attribution=None,
+        show_progress=False,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"`decoding` holds no inversion of 'middle\|mean'; decode it with one\."):
+        contact_sheet(bare)
+
+
+def test_a_decoding_is_written_as_sheets_and_tables(decoding, tmp_path):
+    written = write_decoding(decoding, tmp_path)
+    names = [path.name for path in written]
+    assert names[:4] == [f"middle-mean-{what}.png" for what in ("inversion", "nearest", "mean", "readout")]
+    assert names[4:-2] == [f"middle-mean-unit-{unit}.png" for unit in range(12)]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in written[:-2])
+    table = pd.read_parquet(tmp_path / "units.parquet")
+    assert list(table["name"]) == [one.name for one in decoding.units]
+    assert pd.read_parquet(tmp_path / "fidelity.parquet").equals(decoding.results)
+
+
+def test_the_command_writes_sheets_and_says_how_far_they_can_be_trusted(place):  # noqa: F811
+    assert call(*ARGUMENTS).exit_code == 0
+    done = call("decode", "runs/mine", "--layer", "middle", "--unit", "3", "--out", "shown")
+    assert done.exit_code == 0, done.output
+    for told in ("re-encoding rate", "inversion residual", "fall of the BMU margin", "Written: shown/units.parquet"):
+        assert told in done.output
+    assert (place / "shown/middle-mean-unit-3.png").is_file()
+    wrong = call("decode", "runs/mine", "--layer", "middle", "--unit", "three", "--out", "shown")
+    assert wrong.exit_code == 2
+    assert "`--unit` must be the number of a unit, or `all`; got three." in wrong.output
+    bare = call(
+        "decode", "runs/mine", "--layer", "middle|sketch:512", "--attribution", "none", "--no-inversion", "--out", "b"
+    )
+    assert bare.exit_code == 0, bare.output
+    assert "re-encoding" not in bare.output
+    assert torch.tensor(pd.read_parquet("b/units.parquet")["count"].to_numpy()).sum() == 40
