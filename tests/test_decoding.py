@@ -474,16 +474,22 @@ def test_another_network_and_other_data_are_refused(tiny_run):
     other = tiny_network()
     with torch.no_grad():
         other.module.head.bias += 1
-    with pytest.raises(ls.errors.RunMismatchError, match=r"`network` is not what '.*clean' was recorded from"):
+    with pytest.raises(ls.errors.RunMismatchError, match=r"`network` must be what the run in .* was made of"):
         decode(tiny_run, "middle", 0, network=other, data=tiny_data(), **QUIET)
-    with pytest.raises(ls.errors.RunMismatchError, match=r"`data` is not what .* codes of another samples would"):
+    with pytest.raises(ls.errors.RunMismatchError, match=r"`data` must be what the run in .* was made of"):
         decode(tiny_run, "middle", 0, network=tiny_network(), data=tiny_data(seed=5), **QUIET)
+    coded = Coded(tiny_run.recordings["clean"], tiny_run.atlas, tiny_run.codes["clean"])
+    measured = tiny_run.measured(load_data(tiny_data()))
+    with pytest.raises(ls.errors.RunMismatchError, match=r"`network` is not what .* codes of another network would"):
+        decode(coded, "middle", 0, network=other, data=measured, **QUIET)
+    with pytest.raises(ls.errors.RunMismatchError, match=r"`data` is not what .* codes of other samples would"):
+        decode(coded, "middle", 0, network=tiny_network(), data=tiny_data(seed=5), **QUIET)
 
 
 def test_a_run_of_objects_asks_for_them(tiny_run):
-    with pytest.raises(ValueError, match=r"The run's network was an object \(.*load the network yourself\."):
+    with pytest.raises(ValueError, match=r"The run was made from an object \(.*load the network yourself"):
         decode(tiny_run, "middle", 0, **QUIET)
-    with pytest.raises(ValueError, match=r"The run's data was an object .*load the data yourself\."):
+    with pytest.raises(ValueError, match=r"The run was made from an object .*load the data yourself"):
         decode(tiny_run, "middle", 0, network=tiny_network(), **QUIET)
     coded = Coded(tiny_run.recordings["clean"], tiny_run.atlas, tiny_run.codes["clean"])
     with pytest.raises(ValueError, match=r"`network` and `data` must be given with a recording"):

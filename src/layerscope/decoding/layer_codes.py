@@ -137,10 +137,11 @@ class LayerCodes:
 def check_same(recording: Recording, network: Network, data: Data) -> None:
     """Raise RunMismatchError unless a recording is of this very network and of these very samples."""
     made_of = load_json(recording.folder / "manifest.json")["made_of"]
-    for name, what, found in (("network", "network", network.fingerprint()), ("data", "samples", data.fingerprint)):
+    given = ("network", "another network", network.fingerprint()), ("data", "other samples", data.fingerprint)
+    for name, what, found in given:
         if made_of[name] != found:
             raise RunMismatchError(
-                f"`{name}` is not what '{recording.folder}' was recorded from, and codes of another {what} would be "
+                f"`{name}` is not what '{recording.folder}' was recorded from, and codes of {what} would be "
                 f"shown as its own; give the {name} that the run was made with."
             )
 
