@@ -17,7 +17,7 @@ from layerscope.layers import Layer
 from layerscope.network import IDS, MASK
 from layerscope.types import Samples
 
-LETTER, LINE, WIDTH = 0.082, 0.26, 8.6
+LETTER, LINE, WIDTH = 0.07, 0.26, 7.6
 """Inches: a letter's width, a line's height, and a page's width."""
 AROUND = 6
 """Tokens shown before and after one in its context."""
@@ -140,7 +140,7 @@ def _drawn(title: str, lines: Sequence[tuple[str, Tensor | None, list[str]]]) ->
                 if value is None:
                     figure.text(at / WIDTH, y, told, fontsize=8.5, fontweight="bold", va="center")
                     continue
-                colour = colormaps["RdBu_r"](0.5 + 0.4 * value)
+                colour = colormaps["RdBu_r"](0.5 + 0.3 * value)
                 figure.text(
                     (at + 0.1) / WIDTH, y, told, fontsize=8, family="monospace", va="center",
                     bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.2},
