@@ -106,7 +106,7 @@ def _causal_sentences(rows: list[Acting], count: int) -> Iterator[str]:
         tell = [row.silent for row in silent]
         yield (
             f"In {len(silent)} of {count} some layer's code tells at least half of H(label) ({min(tell):.2f} to "
-            f"{max(tell):.2f} at most) and is not shown to act: there it is a label, and no handle."
+            f"{max(tell):.2f} at most) and is not shown to act: a label, and not shown to be a handle."
         )
     depths = [row.first for row in rows if not np.isnan(row.first)]
     if depths:
@@ -136,7 +136,7 @@ def _again(results: pd.DataFrame, causal: pd.DataFrame, done: list[str]) -> str:
     if apart.max() == 0:
         return "Their accuracies are those of the table above."
     return (
-        "Weights were trained again for it from the same seeds, with another number of threads; training enlarges "
+        "Weights were trained again for it from the same seeds; training enlarges "
         "differences in rounding: accuracies differ from those of the table above by up to "
         f"{100 * apart.max():.1f} points ({apart.idxmax()}). "
         "What the codes tell is of the study's own networks."
