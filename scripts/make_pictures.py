@@ -24,7 +24,7 @@ from layerscope.layers import Layer
 from layerscope.som import Grid
 
 ROOT = Path(__file__).parents[1]
-COLOURS = 64
+COLOURS = 104
 """Of the pictures of many small images, so that they stay small files."""
 BLOCK, UNIT = Layer("blocks.3", "mean"), 60
 """The layer whose unit is shown in full."""

@@ -257,5 +257,5 @@ def _trust(one: Decoded) -> str:
 
 def _own_axes(grid: Grid, classes: int) -> Axes:
     width, height = 0.62 * grid.columns, 0.62 * grid.rows * grid.row_height
-    figure = Figure(figsize=(width + (1.9 if classes <= LISTED else 0.3), height + 0.6), layout="constrained")
+    figure = Figure(figsize=(width + (2.3 if classes <= LISTED else 0.3), height + 0.6), layout="constrained")
     return figure.add_subplot()
