@@ -345,6 +345,19 @@ def test_gradient_times_input_and_occlusion_by_slow_loops(codes):
     torch.testing.assert_close(occluded, slow, atol=1e-5, rtol=1e-3)
 
 
+def test_the_parts_of_images_in_colour_are_pixels_with_their_channels_summed(tmp_path):
+    network = Network(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh()).eval())
+    data = load_data(torch.rand(30, 3, 5, 5, generator=torch.Generator().manual_seed(0)))
+    recording = record(network, data, "1", tmp_path, reductions=["flatten"], show_progress=False)
+    atlas = fit_atlas(recording, Grid(2, 2), show_progress=False)
+    codes = LayerCodes.of(Coded(recording, atlas, encode(recording, atlas)), Layer("1", "flatten"), network, data)
+    inputs, units = codes.shown(range(4)), codes.best.unit[:4]
+    shown = inputs.clone().requires_grad_(True)
+    (slope,) = torch.autograd.grad(codes.coder.margins(shown, units).sum(), shown)
+    found = attribute(codes.coder, inputs, units, "gradient-x-input", baseline=torch.zeros(1, 3, 5, 5))
+    torch.testing.assert_close(found.parts, (slope * inputs).sum(1))
+
+
 def test_margin_drops_by_a_slow_loop(codes):
     inputs, units = codes.shown(range(5)), codes.best.unit[:5]
     found = attribute(codes.coder, inputs, units)
