@@ -241,3 +241,20 @@ def test_one_sample_alone_has_no_pull_that_is_known():
     told = left_over(torch.tensor([0]), torch.tensor([0]), 4, 2)
     assert told.bits == pytest.approx(0.0, abs=1e-9)
     assert told.influence.isnan().tolist() == [True]
+
+
+def test_codes_of_very_many_samples_are_told_by_an_integral_as_by_the_sum(monkeypatch):
+    rng = np.random.default_rng(2)
+    sizes = np.array([1, 3, 40, 255, 256, 257, 258, 300, 513, 1000, 4000, 4001])
+    rows = [rng.multinomial(size, rng.dirichlet(np.full(6, 0.4))) for size in sizes]
+    joint = torch.tensor(np.stack(rows)).double()
+    quick = float(conditional_entropy(joint))
+    monkeypatch.setattr(conditional, "PLAIN", 10_000)
+    assert quick == pytest.approx(float(conditional_entropy(joint)), abs=1e-7)
+
+
+def test_a_code_of_very_many_samples_costs_no_more_points_than_its_octaves():
+    points, weights, ends = conditional._points(torch.tensor([0.0, 1.0, 2.0, 256.0, 257.0, 10.0**6]).double())
+    assert len(points) < 256 + 6 * 16
+    assert ends.tolist() == [0, 0, 1, 255, 256, len(points)]
+    assert float(weights.sum()) == pytest.approx(sum(1 / j for j in range(1, 10**6)), rel=1e-7)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
+from numpy.polynomial.legendre import leggauss
 from torch import Tensor, nn
 
 Joint = Float[Tensor, "... codes classes"]
@@ -32,6 +33,8 @@ ROUNDS = 60
 """Of expectation-maximisation; with ten samples a code, forty give the same bias to a thousandth of a bit."""
 DEGREE = 6
 """Of the polynomial that estimates the tail, at most: higher ones vary so much that they get next to no weight."""
+PLAIN, NODES = 256, 6
+"""Of the series' sums, the terms that are added up one by one, and points of an integral that stands for more."""
 RIDGE = 1e-10
 """Added to the equations' unit diagonal, where powers of shares can't be told apart."""
 STEEPEST = 600.0
@@ -223,20 +226,49 @@ def _moments(
 
 def _started(counted: _Counted, weight: Float[Tensor, "t priors"]) -> Float[Tensor, "t sizes powers"]:
     """E[p^k p sum_{j < N} (1 - p)^j / j] for each size N, k = 0 to the degree."""
+    points, weights, ends = _points(counted.sizes)
     share = counted.shares[:, None]
     b, dominances = CONCENTRATIONS.to(share), DOMINANCES.to(share)
     prior, low = share * b, share * (1 - dominances)
-    rest, high, longest = b - prior, low + dominances, int(counted.sizes[-1])
-    j = torch.arange(1, longest, device=share.device)[:, None, None].double()
-    rising, started = torch.ones_like(prior), []
-    of_high, of_low = share * (1 - high) ** j, (1 - share) * (1 - low) ** j
-    for k in range(1, DEGREE + 2):
-        rising = rising * (prior + k - 1) / (b + k - 1)
-        around = rising * ((rest + j - 1) / (b + k + j - 1)).cumprod(0)
-        dominant = of_high * high**k + of_low * low**k
-        terms = _over_cells(torch.cat([around, dominant], 2), counted, weight) / j[:, 0, 0]
-        started.append(nn.functional.pad(terms.cumsum(1), (1, 0)))
-    return torch.stack(started, 2)[:, (counted.sizes.long() - 1).clamp_min(0)]
+    rest, high = b - prior, low + dominances
+    found = []
+    for at in points.split(max(1, CELLS // (weight.shape[1] * len(share)))):
+        x = at[:, None, None]
+        # E[(1 - p)^x] of a Beta distribution; a column that is all there is leaves nothing
+        left = (rest + x).lgamma() - rest.lgamma() + b.lgamma() - (b + x).lgamma()
+        around = left.exp().where(rest > 0, 0.0)
+        of_high, of_low = share * (1 - high) ** x, (1 - share) * (1 - low) ** x
+        terms = []
+        for k in range(DEGREE + 1):
+            around = around * (prior + k) / (b + k + x)
+            of_high, of_low = of_high * high, of_low * low
+            terms.append(_over_cells(torch.cat([around, of_high + of_low], 2), counted, weight))
+        found.append(torch.stack(terms, 2))
+    sums = (torch.cat(found, 1) * weights[:, None]).cumsum(1)
+    return nn.functional.pad(sums, (0, 0, 1, 0))[:, ends]
+
+
+def _points(
+    sizes: Float[Tensor, " sizes"],
+) -> tuple[Float[Tensor, " points"], Float[Tensor, " points"], Int[Tensor, " sizes"]]:
+    """Where a sum over j < N of f(j) / j is read, with what weights, and how many of the points belong to each size.
+
+    Each j up to `PLAIN`; beyond, where f(j) / j changes by less than one part in 10^4 from one j to the next, the
+    integral from the middle before the first j to that after the last one, by Gauss and Legendre in log j.
+    """
+    longest = float(sizes[-1])
+    plain = torch.arange(1, min(longest, PLAIN + 1), dtype=torch.float64, device=sizes.device)
+    octaves = PLAIN * 2.0 ** torch.arange(1, 60)
+    borders = torch.cat([sizes.new_tensor([PLAIN + 1.0]), octaves[octaves < longest].to(sizes), sizes[sizes > PLAIN]])
+    borders = (borders.unique() - 0.5).log()
+    nodes, shares = (torch.tensor(part, dtype=torch.float64, device=sizes.device) for part in leggauss(NODES))
+    half = borders.diff()[:, None] / 2
+    middle = (borders[1:] + borders[:-1])[:, None] / 2
+    points = torch.cat([plain, (middle + half * nodes).exp().flatten()])
+    weights = torch.cat([1 / plain, (half * shares).flatten()])
+    behind = torch.searchsorted(borders, (sizes - 0.5).clamp_min(PLAIN + 0.5).log() + 1e-9) - 1
+    ends = torch.where(sizes <= PLAIN, (sizes.long() - 1).clamp_min(0), len(plain) + NODES * behind)
+    return points, weights, ends
 
 
 def _over_cells(

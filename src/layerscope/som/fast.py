@@ -135,7 +135,7 @@ def solve_fast(
         history = []
         starts = iter([initial if axes is None else product(initial, axes.T)])
     refine = partial(_refined, coordinates, grid, radii[:-1], sampled=initial is None, unit_length=unit_length)
-    prototypes, fine = _best_of(map(refine, starts), coordinates, grid, radius[1])
+    prototypes, fine = _best_of(map(refine, starts), coordinates, grid, radius[1], unit_length=unit_length)
     units, tally = _assigned(coordinates.vectors, prototypes)
     history += [*fine, _epoch(coordinates, grid, radius[1], prototypes, tally)]
     units, sums = units[coordinates.place], coordinates.sums
@@ -304,7 +304,9 @@ def _refined(
     return _Refined(prototypes, epochs)
 
 
-def _best_of(maps: Iterator[_Refined], coordinates: _Coordinates, grid: Grid, end: float) -> _Refined:
+def _best_of(
+    maps: Iterator[_Refined], coordinates: _Coordinates, grid: Grid, end: float, *, unit_length: bool
+) -> _Refined:
     """The best of the first few maps; where rows are clustered, of all, each judged after its last update."""
     few = [*islice(maps, FINALISTS)]
     if len(few) == 1:
@@ -316,7 +318,8 @@ def _best_of(maps: Iterator[_Refined], coordinates: _Coordinates, grid: Grid, en
 
     def settled(one: _Refined) -> float:
         _, tally = _assigned(coordinates.vectors, one.prototypes)
-        return _worth(measure(coordinates.vectors, means(tally, grid, end, one.prototypes), grid))
+        prototypes = means(tally, grid, end, one.prototypes, unit_length=unit_length)
+        return _worth(measure(coordinates.vectors, prototypes, grid))
 
     return max([*few, *maps], key=settled)
 
