@@ -3,10 +3,12 @@
     python studies/causal.py
 
 Whole feature maps against averages in the bundled network, and how often the interval of a share of samples that come
-in clusters holds the truth. A few minutes on two cores.
+in clusters, of one kind or of two, holds the truth. A few minutes on two cores.
 """
 
+from itertools import product
 from pathlib import Path
+from statistics import NormalDist
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -15,7 +17,7 @@ import torch
 import layerscope as ls
 from layerscope.results import select
 from layerscope.som import Grid
-from layerscope.stats import clustered_share_interval
+from layerscope.stats import clustered_share_interval, widest
 
 LAYERS = ("stem", "blocks.1", "blocks.3", "blocks.4", "blocks.5")
 
@@ -36,6 +38,30 @@ def whole_maps() -> None:
             told = (f"{row['condition']} {row['value']:.2f} ({row['low']:.2f}-{row['high']:.2f})"
                     for row in rows.to_dict("records"))  # fmt: skip
             print(f"{reduction} {layer}: {', '.join(told)}")
+
+
+def coverage_of_two(draws: int = 400) -> None:
+    """How often three intervals hold a share: by codes moved from, by codes moved to, and the wider of the two.
+
+    300 samples in codes of both kinds. The outcome is whether a normal number is below the share's quantile, and its
+    variance is set by the codes moved from, by those moved to, by both alike, or by both and each sample's own part.
+    """
+    generator = np.random.default_rng(0)
+    parts = {"from": (1, 0), "to": (0, 1), "both": (1 / 2, 1 / 2), "both and samples": (1 / 3, 1 / 3)}
+    for counts in ((60, 10), (125, 10), (20, 10), (20, 20)):
+        for share, (how, shares) in product((0.05, 0.3, 0.7, 0.95), parts.items()):
+            held = np.zeros(3)
+            for _ in range(draws):
+                clusters = [generator.integers(many, size=300) for many in counts]
+                score = max(0.0, 1 - sum(shares)) ** 0.5 * generator.normal(size=300)
+                for many, which, part in zip(counts, clusters, shares, strict=True):
+                    score += part**0.5 * generator.normal(size=many)[which]
+                counted = torch.tensor(score < NormalDist().inv_cdf(share))
+                bounds = [clustered_share_interval(counted, torch.tensor(which)) for which in clusters]
+                held += [low <= share <= high for low, high in (*bounds, widest(bounds))]
+            one, other, wider = held / draws
+            where = f"{counts[0]} codes moved from, {counts[1]} moved to, share {share}, set by {how}"
+            print(f"{where}: {one:.3f}, {other:.3f}, wider {wider:.3f}")
 
 
 def coverage(draws: int = 400) -> None:
@@ -61,4 +87,5 @@ def coverage(draws: int = 400) -> None:
 
 if __name__ == "__main__":
     coverage()
+    coverage_of_two()
     whole_maps()

@@ -21,10 +21,10 @@ from layerscope.errors import RunMismatchError
 from layerscope.layers import Layer
 from layerscope.results import Place, finding, select, table
 from layerscope.som import Grid
-from layerscope.stats import clustered_share_interval
+from layerscope.stats import clustered_share_interval, interval, resample_clusters
 from layerscope.summary import acting_layers, causal_summary
 
-CLASSES, WIDTH = 4, 64
+CLASSES, WIDTH = 10, 64
 FEW = {"show_progress": False, "doses": (1,)}
 
 
@@ -86,18 +86,28 @@ def rate(found, measure, condition, layer, reduction="mean"):
     return select(found.results, measure=measure, condition=condition, layer=layer, reduction=reduction).iloc[0]
 
 
+def wider(one, other):
+    return one if one[1] - one[0] >= other[1] - other[0] else other
+
+
+def bootstrapped_means(values, clusters):
+    """Of the samples of the clusters drawn, written out."""
+    return [np.average(values, weights=drawn) for drawn in resample_clusters(clusters, 200, seed=0).numpy()]
+
+
 def test_a_code_that_is_read_acts_and_one_that_a_skip_connection_bypasses_does_not(bypassed):
     found = bypassed.test(limit=None)
     read = rate(found, "causal_target_rate", "clean", "read")
     side = rate(found, "causal_target_rate", "clean", "side")
     assert read["value"] > 0.95
-    assert read["low"] > 0.9
+    assert read["low"] > 0.6  # ten codes are moved to, and those of one are alike
     assert side["value"] == 0
     for layer in ("read", "side"):
         for control in ("random", "codes"):
             told = rate(found, "causal_control_rate", control, layer)
             assert told["value"] < 0.02
-            assert told["high"] < 0.1
+            assert told["high"] < 0.4
+    assert acting_layers(found.results, "mean") == ["read"]
     # the bypassed layer's codes tell the class as well as the others do
     codes = [steps_of(Layer(name, "mean"), bypassed.clean, bypassed.atlas.maps[Layer(name, "mean")],
                       planned(bypassed.clean, None, 0), 0).between.own for name in ("read", "side")]  # fmt: skip
@@ -117,13 +127,14 @@ def test_every_number_is_that_of_a_slow_loop(tiny):
     vectors = module.stem(images).mean((2, 3))
     units = ((vectors - fitted.offset) / fitted.scale)[:, None].sub(fitted.prototypes).norm(dim=2).argmin(1)
     right = module(images).argmax(1) == labels
-    became, changes, odds = [], [], []
+    became, changes, odds, moved_to = [], [], [], []
     for row, target in zip(plan.ids.tolist(), plan.target.tolist(), strict=True):
         assert right[row]
         assert labels[row] != target
         counts = pd.Series(units[right & (labels == target)].tolist()).value_counts()
         counts = counts[counts.index != int(units[row])]
         wanted = min(counts[counts == counts.max()].index)
+        moved_to.append(wanted)
         step = dose * (prototypes[wanted] - prototypes[units[row]])
         rest = module.head(module.middle(module.stem(images[row : row + 1]) + step[None, :, None, None]).mean((2, 3)))
         became.append(int(rest.argmax()) == target)
@@ -134,8 +145,14 @@ def test_every_number_is_that_of_a_slow_loop(tiny):
     assert told["value"] == np.mean(became)
     assert told["n"] == limit
     assert told["layer_index"] == 1
-    bounds = clustered_share_interval(torch.tensor(became), units[plan.rows])
+    alike = units[plan.rows], torch.tensor(moved_to)
+    bounds = wider(*(clustered_share_interval(torch.tensor(became), codes) for codes in alike))
     assert (told["low"], told["high"]) == pytest.approx(bounds)
+    for measure, values in (("probability", changes), ("log_odds", odds)):
+        drawn = [torch.tensor(bootstrapped_means(values, codes)) for codes in alike]
+        told = rate(found, f"causal_{measure}_shift", "clean:dose=0.5", "stem")
+        bounds = wider(*(interval(np.mean(values), means) for means in drawn))
+        assert (told["low"], told["high"]) == pytest.approx(bounds, rel=1e-3, abs=1e-4)
     close = functools.partial(pytest.approx, rel=1e-3, abs=1e-5)
     assert rate(found, "causal_probability_shift", "clean:dose=0.5", "stem")["value"] == close(np.mean(changes))
     assert rate(found, "causal_log_odds_shift", "clean:dose=0.5", "stem")["value"] == close(np.mean(odds))
@@ -168,6 +185,42 @@ def test_controls_are_as_long_as_the_step_to_the_target_and_lead_between_other_c
         assert not ((others[there] == own[there, None]) | (others[there] == wanted[there, None])).any()
         assert (others[there, 0] != others[there, 1]).all()
         assert random.var() > 0
+
+
+@pytest.mark.parametrize("kind", ["random", "codes"])
+def test_controls_of_a_sample_go_one_way_at_all_its_positions_and_do_not_cancel(tiny, kind):
+    layer, plan = Layer("middle", "positions:5"), planned(tiny.clean, 40, 0)
+    steps = steps_of(layer, tiny.clean, tiny.atlas.maps[layer], plan, 0)
+    control, target = (steps.by(one, torch.arange(40)) for one in (kind, "clean"))
+    ways = []
+    for row in (steps.complete if kind == "codes" else torch.ones(40)).nonzero()[:, 0].tolist():
+        mine = control.vectors[control.sample == row]
+        lengths = target.vectors[target.sample == row].norm(dim=1)
+        torch.testing.assert_close(mine.norm(dim=1), lengths)
+        torch.testing.assert_close(mine.sum(0).norm(), lengths.sum())  # as far in the average as at each position
+        ways.append(mine.sum(0) / lengths.sum())
+        first, *others = steps.between.others[steps.owner == row].tolist()
+        assert all(pair == first for pair in others)
+        own, wanted = steps.between.own[steps.owner == row], steps.between.target[steps.owner == row]
+        assert kind == "random" or not set(first) & {*own.tolist(), *wanted.tolist()}
+    assert len(ways) > 5
+    assert torch.stack(ways).unique(dim=0).shape[0] > 5  # another way for other samples
+
+
+def test_samples_of_several_positions_are_alike_by_target_class(tiny):
+    found, plan = tiny.test(limit=50, reductions=["positions:5"], doses=(1,)), planned(tiny.clean, 50, 0)
+    layer = Layer("middle", "positions:5")
+    steps = steps_of(layer, tiny.clean, tiny.atlas.maps[layer], plan, 0)
+    assert steps.clusters[0].equal(torch.arange(50))
+    assert steps.clusters[1].equal(plan.target)
+    told = rate(found, "causal_target_rate", "clean", "middle", "positions:5")
+    count = round(told["value"] * 50)
+    alone = clustered_share_interval(torch.arange(50) < count, torch.arange(50))
+    assert told["high"] - told["low"] > alone[1] - alone[0]
+    pairs = found.pairs.iloc[0]
+    counted = torch.arange(pairs["n"]) < round(pairs["rate"] * pairs["n"])
+    bounds = clustered_share_interval(counted, torch.arange(pairs["n"]))
+    assert (pairs["low"], pairs["high"]) == pytest.approx(bounds)
 
 
 def test_no_other_code_is_one_of_the_target_class(bypassed):
@@ -239,8 +292,11 @@ def test_positions_are_moved_each_from_its_own_code(tiny):
 
 
 def test_rates_of_pairs_are_those_of_the_whole(bypassed):
-    found = bypassed.test(limit=200)
+    found, plan = bypassed.test(limit=200), planned(bypassed.clean, 200, 0)
     for layer in ("read", "side"):
+        fitted = bypassed.atlas.maps[Layer(layer, "mean")]
+        codes = steps_of(Layer(layer, "mean"), bypassed.clean, fitted, plan, 0).between.own
+        moved_from = pd.Series(codes.numpy()).groupby([plan.own.numpy(), plan.target.numpy()]).nunique()
         pairs = found.pairs[found.pairs["layer"] == layer]
         assert len(pairs) == CLASSES * (CLASSES - 1)
         assert pairs["n"].sum() == 200
@@ -251,8 +307,11 @@ def test_rates_of_pairs_are_those_of_the_whole(bypassed):
         ):
             whole = (pairs[column] * pairs["n"]).sum() / 200
             assert whole == pytest.approx(rate(found, measure, condition, layer)["value"])
-        assert (pairs["low"] <= pairs["rate"]).all()
-        assert (pairs["rate"] <= pairs["high"]).all()
+        told = pairs[pairs["low"].notna()]
+        assert (pairs["low"].notna() == (moved_from.to_numpy() > 1)).all()  # one code says nothing of others
+        assert len(told) > 10
+        assert (told["low"] <= told["rate"]).all()
+        assert (told["rate"] <= told["high"]).all()
 
 
 def test_where_there_are_no_other_codes_there_is_no_control_and_where_all_have_one_code_no_step(tmp_path):
@@ -310,7 +369,7 @@ def test_a_recording_without_two_classes_that_are_answered_right_is_refused(bypa
         planned(dataclasses.replace(bypassed.clean, predictions=None), None, 0)
     wrong = dataclasses.replace(bypassed.clean, predictions=torch.zeros_like(bypassed.clean.labels))
     with pytest.raises(
-        ValueError, match="needs at least two classes that are answered right; 1 of the 4 classes of the"
+        ValueError, match="needs at least two classes that are answered right; 1 of the 10 classes of the"
     ):
         planned(wrong, None, 0)
 

@@ -37,6 +37,7 @@ from layerscope.stats import (
     share_interval,
     weighted_mean,
     weighted_median,
+    widest,
 )
 
 SETS = 300
@@ -451,3 +452,26 @@ def test_the_interval_of_a_clustered_share_covers_it():
             plain += low <= share <= high
         assert hits / 200 >= 0.92, (groups, n, share)
         assert plain < hits
+
+
+def test_the_widest_interval_passes_over_those_that_there_are_not():
+    assert widest([(0.2, 0.5), (0.1, 0.6), (nan, nan)]) == (0.1, 0.6)
+    assert widest([(nan, nan), (0.2, 0.5)]) == (0.2, 0.5)
+    assert all(isnan(bound) for bound in widest([(nan, nan), (nan, nan)]))
+
+
+@pytest.mark.parametrize("part", [0.0, 0.5, 1.0])
+def test_the_wider_of_two_intervals_covers_a_share_that_one_the_other_or_both_kinds_of_clusters_set(part):
+    """Part: of the outcome's variance, what the ten larger clusters set; the sixty smaller ones set the rest."""
+    generator = np.random.default_rng(1)
+    small, both = 0, 0
+    for _ in range(200):
+        first, second = generator.integers(60, size=300), generator.integers(10, size=300)
+        one, other = generator.normal(size=60)[first], generator.normal(size=10)[second]
+        counted = torch.tensor((1 - part) ** 0.5 * one + part**0.5 * other < scipy_stats.norm.ppf(0.7))
+        bounds = [clustered_share_interval(counted, torch.tensor(clusters)) for clusters in (first, second)]
+        small += bounds[0][0] <= 0.7 <= bounds[0][1]
+        low, high = widest(bounds)
+        both += low <= 0.7 <= high
+    assert both / 200 >= 0.92
+    assert part == 0 or small / 200 < 0.8

@@ -1,6 +1,6 @@
 """How sure: bootstrap draws, intervals, and the interval of a share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import isnan, nan, sqrt
 from typing import NamedTuple
 
@@ -148,6 +148,16 @@ def clustered_share_interval(counted: Flags, clusters: Units) -> tuple[float, fl
     level = (1 + LEVEL) / 2
     student = float(stdtrit(n - 1, level) / stdtrit(groups - 1, level))
     return _wilson(float(counted.double().mean()), n / max(1.0, effect) * student**2)
+
+
+def widest(intervals: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    """The widest of several intervals; those that are NaN are passed over, where any is not.
+
+    For a number over samples that depend on one another in two ways, each interval counting one of these: the widest
+    is no narrower than the interval that counts the dependence that matters, whichever that is. Where both matter as
+    much it misses a part of the variance; `studies/causal.py` simulates how often it holds the truth.
+    """
+    return max(intervals, key=lambda bounds: -1.0 if isnan(bounds[0]) else bounds[1] - bounds[0])
 
 
 def _wilson(share: float, n: float) -> tuple[float, float]:

@@ -27,7 +27,10 @@ A code that goes along with an answer need not take part in it. {SAMPLES} sample
 each layer, by the difference between the prototype of another class's code and that of their own, and the rest of the
 network runs: how often does the answer become that class? A layer *acts* where this rate lies beyond those of both
 controls of equal length, their 95 % intervals apart: a random direction, and the difference between two other codes
-(see [causal.md](causal.md)). Made by `python studies/telescope/causal.py` and read from
+(see [causal.md](causal.md)). Intervals count samples moved from one code as alike, or those moved to one, whichever
+makes them wider: there are hardly more codes to move to than classes, so that intervals are wide even where all answers
+turn, and a rate in the middle may not be told from the controls. Made by
+`python studies/telescope/causal.py` and read from
 `studies/telescope/causal.parquet`; it has {len(done)} of the study's {len(names)} networks{_missing(names, done)}.
 {_again(results, causal, done)}
 

@@ -9,11 +9,17 @@ The target's code is the commonest one among the samples of that class that are 
 left out: it is there for every class at every layer, while in shallow layers no code may be one class's own, and the
 code nearest to the sample would be the least typical of its class. The other two codes of the control are drawn among
 those in use that are neither the sample's own nor of the target class (that is, whose commonest class it is not); where
-there are no two, the sample is left out of that control.
+there are no two, the sample is left out of that control. A sample that is moved at several positions has one direction,
+and one pair of other codes, at all of them: the steps to the target hardly differ between its positions, and controls
+that went a way of their own at each would cancel in any average over these.
 
-A rate's interval is Wilson's, samples of one code counted as alike, since they are moved from one prototype (see
-`stats.clustered_share_interval`); under `positions:N` and `tokens`, samples are independent. It is of other samples and
-codes of the same kind, with this network and this map.
+Samples depend on one another in two ways: those of one code are moved from one prototype, and those with one target are
+moved to one, of which there are hardly more than classes. A rate's interval is Wilson's, once with the samples moved
+from one code counted as alike and once with those moved to one (see `stats.clustered_share_interval`), and the wider of
+the two is told; a mean's is the wider of two bootstraps, of the codes moved from and of the codes moved to. Under
+`positions:N` and `tokens`, where a sample has several codes, samples are independent in the first and alike by target
+class in the second. Where there is one target code only, as there mostly is for a pair of classes, the first stands
+alone. Intervals are of other samples and codes of the same kind, with this network and this map.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,7 +48,7 @@ from layerscope.recording import Recording
 from layerscope.reductions import Pieces
 from layerscope.results import Place, Result, finding, table
 from layerscope.run import Run
-from layerscope.stats import clustered_share_interval, interval, resample_clusters
+from layerscope.stats import clustered_share_interval, interval, resample_clusters, widest
 from layerscope.store import save_table
 from layerscope.types import Flags, Labels, Logits, PerSample, Samples, Units, Vectors, Weights
 
@@ -138,7 +144,9 @@ def causal_test(
     by the same at every position, under `cls`, `last` and `flatten` where these look, under `positions:N` and `tokens`
     each recorded position from its own code to the target's.
 
-    The module's own text says which code is the target's, what the controls are, and what an interval is of.
+    Intervals count samples moved from one code as alike, or those moved to one, whichever makes them wider: outcomes
+    depend on both, and there are few codes to move to. The module's own text says more of them, which code is the
+    target's, and what the controls are.
 
     Args:
         network: the network.
@@ -287,24 +295,24 @@ class _Told:
             kept = self._kept(kind)
             if not kept.any():
                 continue
-            clusters = self.steps.clusters[kept]
-            weights = resample_clusters(clusters, DRAWS, seed=seed)
+            clusters = [alike[kept] for alike in self.steps.clusters]
+            weights = [resample_clusters(alike, DRAWS, seed=seed) for alike in clusters]
             name = "causal_target_rate" if kind == "clean" else "causal_control_rate"
             for at, dose in enumerate(doses):
                 place = self.place._replace(condition=kind if dose == 1 else f"{kind}:dose={dose:g}")
                 became, probability, odds = (part[number, at][kept] for part in self.answers)
-                bounds = clustered_share_interval(became, clusters)
+                bounds = widest(clustered_share_interval(became, alike) for alike in clusters)
                 yield finding(name, float(became.double().mean()), bounds, len(became), place)
                 for effect, values in (("probability", probability), ("log_odds", odds)):
-                    told = _mean(values, weights, clusters)
-                    yield finding(f"causal_{effect}_shift", *told, len(values), place)
+                    bounds = widest(_bounds(values, drawn) for drawn in weights)
+                    yield finding(f"causal_{effect}_shift", float(values.mean()), bounds, len(values), place)
 
     def pairs(self, dose: int) -> Iterator[dict[str, Any]]:
         """A row for each own class and target."""
-        became = self.answers.became[:, dose]
+        became, (origin, _) = self.answers.became[:, dose], self.steps.clusters
         for own, target in torch.stack([self.plan.own, self.plan.target], 1).unique(dim=0).tolist():
             mine = (self.plan.own == own) & (self.plan.target == target)
-            low, high = clustered_share_interval(became[0][mine], self.steps.clusters[mine])
+            low, high = clustered_share_interval(became[0][mine], origin[mine])
             kinds = {
                 kind: float(became[number][mine & self._kept(kind)].double().mean())
                 for number, kind in enumerate(KINDS)
@@ -324,13 +332,12 @@ class _Told:
         return self.steps.complete if kind == "codes" else torch.ones(len(self.plan.ids), dtype=torch.bool)
 
 
-def _mean(values: PerSample, weights: Weights, clusters: Units) -> tuple[float, tuple[float, float]]:
-    """A mean with the interval of its replicates on draws of clusters; without one, where there is one cluster."""
-    value = float(values.mean())
-    if len(clusters.unique()) < 2:
-        return value, (nan, nan)
+def _bounds(values: PerSample, weights: Weights) -> tuple[float, float]:
+    """The interval of a mean by its replicates on draws of clusters; none where there is one cluster."""
+    if bool((weights == 1).all()):
+        return nan, nan
     drawn = weights.double()
-    return value, interval(value, (drawn @ values) / drawn.sum(1))
+    return interval(float(values.mean()), (drawn @ values) / drawn.sum(1))
 
 
 def _check_answers(before: Labels, own: Labels) -> None:

@@ -1,6 +1,7 @@
 """What is moved in a causal test, and by how much: samples with their targets, and each layer's steps between codes."""
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -80,7 +81,7 @@ class Between(NamedTuple):
     target: Int[Tensor, " m"]
     """The target class's."""
     others: Int[Tensor, "m 2"]
-    """Two that are neither; -1 where there are no two."""
+    """Two that are neither at any of the sample's places, the same at all of these; -1 where there are no two."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ class Steps:
     fitted: Map
     ids: Units
     """(n,)."""
+    wanted: Labels
+    """(n,): the target classes."""
     owner: Int[Tensor, " m"]
     """Which of the samples each vector belongs to, in order."""
     place: Int[Tensor, " m"]
@@ -100,10 +103,15 @@ class Steps:
     seed: int
 
     @property
-    def clusters(self) -> Units:
-        """(n,): samples that are moved alike have one number: those of a code, where a sample has one."""
-        whole = isinstance(self.reduction, PerSampleReduction)
-        return self.between.own if whole else torch.arange(len(self.ids))
+    def clusters(self) -> tuple[Units, Units]:
+        """Twice (n,): samples that are moved alike have one number, those moved from one code, and those moved to one.
+
+        Where a sample has several codes, it is alone in the first, and with all that have its target class in the
+        second.
+        """
+        if isinstance(self.reduction, PerSampleReduction):
+            return self.between.own, self.between.target
+        return torch.arange(len(self.ids)), self.wanted
 
     @property
     def complete(self) -> Flags:
@@ -114,6 +122,9 @@ class Steps:
     def by(self, kind: Kind, rows: Units) -> Vectors | Pieces:
         """The steps of some of the samples, in the layer's own units; for controls, as long as those to the target.
 
+        Those to the target hardly differ between a sample's places, and a control that went another way at each would
+        cancel in any average over them: a control goes one way at all places of a sample.
+
         Args:
             kind: where to.
             rows: which samples, in order; pieces are numbered by place in these.
@@ -122,7 +133,7 @@ class Steps:
         own, target, others = (part[mine] for part in self.between)
         steps = self._step(own, target)
         if kind != "clean":
-            another = self._random(rows) if kind == "random" else self._step(others[:, 0], others[:, 1])
+            another = self._random(self.owner[mine]) if kind == "random" else self._step(others[:, 0], others[:, 1])
             another[(others < 0).any(1) & (kind == "codes")] = 0
             length = another.norm(dim=1, keepdim=True)
             steps = another * (steps.norm(dim=1, keepdim=True) / torch.where(length > 0, length, 1))
@@ -134,14 +145,12 @@ class Steps:
         """From one code's prototype to another's, with the map's scaling undone."""
         return (self.fitted.prototypes[end] - self.fitted.prototypes[start]) * self.fitted.scale
 
-    def _random(self, rows: Units) -> Float[Tensor, "m d"]:
-        """Directions, each sample's from its own stream."""
-        width, counts = self.fitted.prototypes.shape[1], torch.bincount(self.owner, minlength=len(self.ids))
-        drawn = [
-            torch.randn(int(counts[row]), width, generator=_stream(self.seed, self.layer, int(self.ids[row]), "random"))
-            for row in rows.tolist()
-        ]
-        return torch.cat(drawn)
+    def _random(self, owner: Int[Tensor, " some"]) -> Float[Tensor, "some d"]:
+        """A direction for each sample, from its own stream, once for each of its vectors."""
+        width = self.fitted.prototypes.shape[1]
+        rows, which = owner.unique(return_inverse=True)
+        streams = _streams(self.seed, self.layer, self.ids[rows], "random")
+        return torch.stack([torch.randn(width, generator=stream) for stream in streams])[which]
 
 
 def steps_of(layer: Layer, clean: Recording, fitted: Map, plan: Plan, seed: int) -> Steps:
@@ -157,17 +166,9 @@ def steps_of(layer: Layer, clean: Recording, fitted: Map, plan: Plan, seed: int)
     owner, place = torch.searchsorted(plan.rows, parent[mine]), clean.places(layer)[mine]
     own, wanted = units[mine], plan.target[owner]
     target = _target_codes(counts, own, wanted)
-    allowed = (counts.sum(1) > 0) & (counts.argmax(1)[None] != wanted[:, None])
-    allowed[torch.arange(len(own)), own] = allowed[torch.arange(len(own)), target] = False
-    scores = torch.cat(
-        [
-            torch.rand(int(many), len(counts), generator=_stream(seed, layer, int(one), "codes"))
-            for one, many in zip(plan.ids, torch.bincount(owner, minlength=len(plan.ids)), strict=True)
-        ]
-    )
-    drawn = scores.masked_fill(~allowed, -1).topk(2)
-    others = torch.where((drawn.values < 0).any(1, keepdim=True), -1, drawn.indices)
-    return Steps(layer, reduction, fitted, plan.ids, owner, place, Between(own, target, others), seed)
+    others = _other_codes(counts, owner, torch.stack([own, target], 1), plan, _streams(seed, layer, plan.ids, "codes"))
+    between = Between(own, target, others[owner])
+    return Steps(layer, reduction, fitted, plan.ids, plan.target, owner, place, between, seed)
 
 
 def _target_codes(counts: Float[Tensor, "k classes"], own: Units, wanted: Labels) -> Units:
@@ -177,7 +178,20 @@ def _target_codes(counts: Float[Tensor, "k classes"], own: Units, wanted: Labels
     return torch.where(first != own, first, torch.where(counts[second, wanted] > 0, second, own))
 
 
-def _stream(seed: int, layer: Layer, sample: int, what: str) -> torch.Generator:
-    """Random numbers that depend on nothing but these."""
-    digest = hashlib.sha256(f"{seed}:{layer}:{sample}:{what}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+def _other_codes(
+    counts: Float[Tensor, "k classes"], owner: Int[Tensor, " m"], taken: Int[Tensor, "m 2"], plan: Plan,
+    streams: Iterable[torch.Generator],
+) -> Int[Tensor, "n 2"]:  # fmt: skip
+    """Two codes in use for each sample, not of the target class, nor taken at any of its places; -1 where too few."""
+    allowed = (counts.sum(1) > 0) & (counts.argmax(1)[None] != plan.target[:, None])
+    allowed[owner[:, None], taken] = False
+    scores = torch.stack([torch.rand(len(counts), generator=stream) for stream in streams])
+    drawn = scores.masked_fill(~allowed, -1).topk(2)
+    return torch.where((drawn.values < 0).any(1, keepdim=True), -1, drawn.indices)
+
+
+def _streams(seed: int, layer: Layer, samples: Units, what: str) -> Iterator[torch.Generator]:
+    """Random numbers for each sample, that depend on nothing but these."""
+    for sample in samples.tolist():
+        digest = hashlib.sha256(f"{seed}:{layer}:{sample}:{what}".encode()).digest()
+        yield torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
