@@ -13,11 +13,12 @@ from layerscope.decoding.attribution import attribute, blurred
 from layerscope.decoding.coder import spread_of, weights_held
 from layerscope.decoding.decoded import code_path, decode
 from layerscope.decoding.exemplars import contrasts, exemplars, receptive_field
-from layerscope.decoding.fidelity import correlations, margin_drops
-from layerscope.decoding.inversion import Recipe, invert, total_variation
+from layerscope.decoding.fidelity import agreement_rows, correlations, margin_drops
+from layerscope.decoding.inversion import Inverted, Recipe, invert, total_variation
 from layerscope.decoding.layer_codes import LayerCodes
 from layerscope.decoding.readout import fit_readout, ridge
 from layerscope.layers import Layer
+from layerscope.results import Place
 from layerscope.som import Grid
 
 NAMES = ("top", "middle", "bottom")
@@ -394,6 +395,25 @@ def test_correlations_are_numpys():
     slow = [np.corrcoef(a, b)[0, 1] for a, b in zip(one.numpy(), other.numpy(), strict=True)]
     assert correlations(one, other).tolist() == pytest.approx(slow, abs=1e-5)
     assert correlations(torch.ones(1, 9), other[:1]).item() == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_null_of_agreement_never_pairs_a_unit_with_itself(seed):
+    units = torch.arange(3)
+    inputs = torch.eye(3)  # any two of them correlate by -1/2, each with itself by 1
+    run = Inverted(units, inputs, torch.zeros(3), units, units == units)
+    (row,) = agreement_rows([run, run], torch.zeros(3), Place("middle", 2, "clean", "mean"), seed=seed)
+    assert row.value == pytest.approx(1)
+    assert row.null_shuffled == pytest.approx(-0.5, abs=1e-6)
+
+
+def test_agreement_of_one_seed_or_of_one_unit_is_refused():
+    one = torch.arange(1)
+    run = Inverted(one, torch.eye(3)[:1], torch.zeros(1), one, one == one)
+    place = Place("middle", 2, "clean", "mean")
+    for runs in ([run], [run, run]):
+        with pytest.raises(ValueError, match=rf"`runs` must be two seeds of two units at least; got {len(runs)} of 1\."):
+            agreement_rows(runs, torch.zeros(3), place)
 
 
 # the door

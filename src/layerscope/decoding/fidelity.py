@@ -95,10 +95,10 @@ def agreement_rows(runs: Sequence[Inverted], centre: Tensor, place: Place, *, se
         ValueError: if there are fewer than two seeds or two units.
     """
     if len(runs) < 2 or len(runs[0].units) < 2:
-        raise ValueError(f"`runs` must be two seeds of two units at least; got {len(runs)}.")
+        raise ValueError(f"`runs` must be two seeds of two units at least; got {len(runs)} of {len(runs[0].units)}.")
     ones, others = ((run.inputs - centre).flatten(1) for run in runs[:2])
-    shuffled = torch.randperm(len(others), generator=torch.Generator().manual_seed(seed)).roll(1)
-    null = float(correlations(ones, others[shuffled]).mean())
+    order = torch.randperm(len(others), generator=torch.Generator().manual_seed(seed))
+    null = float(correlations(ones[order], others[order.roll(1)]).mean())  # a cycle: no unit meets itself
     return [_mean("inversion_agreement", correlations(ones, others), place, seed=seed, null=null)]
 
 
