@@ -9,7 +9,8 @@ from torch import nn
 import layerscope as ls
 from layerscope import Network, fit_atlas, load_data, record
 from layerscope.codes import Coded, encode
-from layerscope.decoding.attribution import attribute, blurred
+from layerscope.decoding import attribution
+from layerscope.decoding.attribution import METHODS, attribute, blurred
 from layerscope.decoding.coder import spread_of, weights_held
 from layerscope.decoding.decoded import code_path, decode
 from layerscope.decoding.exemplars import contrasts, exemplars, receptive_field
@@ -357,6 +358,22 @@ def test_the_parts_of_images_in_colour_are_pixels_with_their_channels_summed(tmp
     (slope,) = torch.autograd.grad(codes.coder.margins(shown, units).sum(), shown)
     found = attribute(codes.coder, inputs, units, "gradient-x-input", baseline=torch.zeros(1, 3, 5, 5))
     torch.testing.assert_close(found.parts, (slope * inputs).sum(1))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("each", [False, True])
+def test_no_forward_pass_of_an_attribution_takes_more_than_its_share(codes, monkeypatch, method, each):
+    inputs, units = codes.shown(range(8)), codes.best.unit[:8]
+    baseline = 0.1 * torch.arange(8.0).view(8, 1, 1, 1).expand_as(inputs) if each else None
+    whole = attribute(codes.coder, inputs, units, method, baseline=baseline)
+    seen = []
+    handle = codes.network.module.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    monkeypatch.setattr(attribution, "FORWARD", 3)
+    parts = attribute(codes.coder, inputs, units, method, baseline=baseline)
+    handle.remove()
+    assert max(seen) == 3
+    torch.testing.assert_close(parts.parts, whole.parts, atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(parts.margins, whole.margins, atol=1e-5, rtol=1e-3)
 
 
 def test_margin_drops_by_a_slow_loop(codes):
