@@ -1,5 +1,7 @@
 """What codes stand for: against a planted truth, closed forms and slow loops; and what is refused, by its text."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +17,7 @@ from layerscope.decoding.coder import spread_of, weights_held
 from layerscope.decoding.decoded import code_path, decode
 from layerscope.decoding.exemplars import contrasts, exemplars, receptive_field
 from layerscope.decoding.fidelity import agreement_rows, correlations, margin_drops
-from layerscope.decoding.inversion import Inverted, Recipe, invert, total_variation
+from layerscope.decoding.inversion import Inverted, Recipe, invert, starts, total_variation
 from layerscope.decoding.layer_codes import LayerCodes
 from layerscope.decoding.readout import fit_readout, ridge
 from layerscope.layers import Layer
@@ -137,8 +139,6 @@ def vars_of(codes):
 
 
 def with_predictions(recording, predictions):
-    from dataclasses import replace
-
     return replace(recording, predictions=predictions)
 
 
@@ -208,6 +208,37 @@ def test_inversions_in_a_batch_are_those_one_by_one(codes):
     torch.testing.assert_close(together.inputs, few.inputs, atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("start", ["mean", "noise"])
+def test_an_inversion_depends_on_neither_the_batch_size_nor_the_other_units(codes, start):
+    units, recipe = torch.arange(12), Recipe(start=start, steps=10, jitter=2)
+    together = invert(codes, units, recipe).inputs
+    few = invert(codes, units, replace(recipe, batch_size=5)).inputs
+    torch.testing.assert_close(together, few, atol=1e-3, rtol=0)
+    alone = invert(codes, units[[9, 7]], recipe).inputs
+    torch.testing.assert_close(together[[9, 7]], alone, atol=1e-3, rtol=0)
+
+
+def test_the_step_where_inputs_have_no_bounds_depends_on_no_unit(tmp_path):
+    inputs = 3 * torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
+    network = Network(nn.Sequential(nn.Linear(5, 2)).eval(), bounds=(-torch.inf, torch.inf))
+    data = load_data(inputs)
+    recording = record(network, data, ["0"], tmp_path, reductions=["flatten"], show_progress=False)
+    atlas = fit_atlas(recording, Grid(2, 3), show_progress=False)
+    codes = LayerCodes.of(Coded(recording, atlas, encode(recording, atlas)), Layer("0", "flatten"), network, data)
+    together, alone = (invert(codes, units, Recipe(steps=10)).inputs for units in (torch.arange(6), torch.arange(3, 4)))
+    torch.testing.assert_close(together[3:4], alone, atol=1e-3, rtol=0)
+
+
+def test_every_restart_from_noise_is_another_start(codes):
+    units = torch.arange(12)
+    recipe = Recipe(start="noise", steps=4, jitter=0)
+    once, often = (invert(codes, units, replace(recipe, restarts=k)).residuals for k in (1, 4))
+    assert (often <= once).all()
+    assert (often < once).any()
+    assert not starts(codes, units[:2], recipe)[0].equal(starts(codes, units[:2], recipe)[1])
+    assert starts(codes, units[1:2], recipe)[0].equal(starts(codes, units[:2], recipe)[1])
+
+
 @pytest.mark.parametrize("start", ["mean", "exemplar", "grey", "noise"])
 def test_inverted_inputs_lie_in_the_bounds_and_say_how_well_they_do(codes, start):
     units = torch.arange(12)
@@ -268,6 +299,8 @@ def test_total_variation_by_a_slow_loop():
         ({"jitter": -1}, r"`jitter` must be a whole number, at least 0; got -1\."),
         ({"restarts": 0}, r"`restarts` must be a whole number, at least 1; got 0\."),
         ({"batch_size": 0}, r"`batch_size` must be a whole number, at least 1; got 0\."),
+        ({"step_size": -0.1}, r"`step_size` must be a number of at least 0; got -0\.1\."),
+        ({"step_size": float("inf")}, r"`step_size` must be a number of at least 0; got inf\."),
         ({"smooth": -1.0}, r"`smooth` must be a number of at least 0; got -1\.0\."),
     ],
 )
