@@ -16,7 +16,7 @@ from layerscope.decoding.attribution import METHODS, attribute, blurred
 from layerscope.decoding.coder import spread_of, weights_held
 from layerscope.decoding.decoded import code_path, decode
 from layerscope.decoding.exemplars import contrasts, exemplars, receptive_field
-from layerscope.decoding.fidelity import agreement_rows, correlations, margin_drops
+from layerscope.decoding.fidelity import agreement_rows, correlations, margin_drops, random_scores
 from layerscope.decoding.inversion import Inverted, Recipe, invert, starts, total_variation
 from layerscope.decoding.layer_codes import LayerCodes
 from layerscope.decoding.readout import fit_readout, ridge
@@ -156,7 +156,9 @@ def test_a_dead_unit_says_that_it_has_no_exemplars_and_can_be_inverted(codes):
 def test_contrast_ranks_both_sides_along_the_line_between_the_prototypes(codes):
     unit = living(codes)
     found = contrasts(codes, unit, count=2)
-    assert [one.neighbour for one in found] == codes.fitted.grid.neighbours[unit].nonzero()[:, 0].tolist()
+    counts = torch.bincount(codes.best.unit, minlength=12)
+    around = codes.fitted.grid.neighbours[unit].nonzero()[:, 0].tolist()
+    assert [one.neighbour for one in found] == [other for other in around if counts[other]]
     prototypes = codes.fitted.prototypes
     at = {sample: row for row, sample in enumerate(codes.parents.tolist())}
     for one in found:
@@ -164,8 +166,16 @@ def test_contrast_ranks_both_sides_along_the_line_between_the_prototypes(codes):
         heights = codes.vectors @ one.step[0]
         own, theirs = (codes.best.unit == unit), (codes.best.unit == one.neighbour)
         assert at[one.own[0].sample] == int(torch.where(own, heights, torch.inf).argmin())
-        if theirs.any():
-            assert at[one.others[0].sample] == int(torch.where(theirs, heights, -torch.inf).argmax())
+        assert at[one.others[0].sample] == int(torch.where(theirs, heights, -torch.inf).argmax())
+
+
+def test_neither_dead_units_nor_dead_neighbours_are_contrasted(codes):
+    unit = living(codes)
+    gone = contrasts(codes, unit)[0].neighbour
+    moved = codes.best._replace(unit=torch.where(codes.best.unit == gone, unit, codes.best.unit))
+    emptied = replace(codes, best=moved)
+    assert gone not in [one.neighbour for one in contrasts(emptied, unit)]
+    assert contrasts(emptied, gone) == ()
 
 
 @pytest.mark.parametrize("unit", [-1, 12])
@@ -412,16 +422,40 @@ def test_no_forward_pass_of_an_attribution_takes_more_than_its_share(codes, monk
 def test_margin_drops_by_a_slow_loop(codes):
     inputs, units = codes.shown(range(5)), codes.best.unit[:5]
     found = attribute(codes.coder, inputs, units)
-    top, random = margin_drops(codes.coder, inputs, units, found, share=0.25)
+    top, random, changed = margin_drops(codes.coder, inputs, units, found, share=0.25)
     for row in range(5):
-        flat, parts = inputs[row].flatten().clone(), found.parts[row].flatten()
-        gone = sorted(range(36), key=lambda place: -float(parts[place]))[:9]
-        flat[gone] = found.baseline[row].flatten()[gone]
-        with torch.no_grad():
-            left = float(codes.coder.margins(flat.view(1, 1, 6, 6), units[row : row + 1]))
-        assert float(top[row]) == pytest.approx(float(found.margins[row]) - left, abs=1e-5)
+        whole, base = inputs[row].flatten(), found.baseline[row].flatten()
+        for falls, scores in ((top, found.parts[row].flatten()), (changed, (whole - base).abs())):
+            flat, ranks = whole.clone(), scores.tolist()
+            gone = sorted(range(36), key=lambda place, ranks=ranks: -ranks[place])[:9]
+            flat[gone] = base[gone]
+            with torch.no_grad():
+                left = float(codes.coder.margins(flat.view(1, 1, 6, 6), units[row : row + 1]))
+            assert float(falls[row]) == pytest.approx(float(found.margins[row]) - left, abs=1e-5)
     assert top.mean() > random.mean()
     assert random.equal(margin_drops(codes.coder, inputs, units, found, share=0.25)[1])
+
+
+def test_a_samples_random_parts_are_its_own(codes):
+    inputs, units, ids = codes.shown(range(5)), codes.best.unit[:5], torch.arange(100, 105)
+    found = attribute(codes.coder, inputs, units)
+    together = margin_drops(codes.coder, inputs, units, found, ids=ids).random
+    some = torch.tensor([3, 1])
+    mine = replace(found, **{name: getattr(found, name)[some] for name in ("parts", "margins", "baseline", "there")})
+    alone = margin_drops(codes.coder, inputs[some], units[some], mine, ids=ids[some]).random
+    torch.testing.assert_close(together[some], alone, atol=1e-5, rtol=1e-4)
+    other = margin_drops(codes.coder, inputs, units, found, ids=ids, seed=1).random
+    assert not together.equal(other)
+    padded = torch.tensor([[True] * 3 + [False] * 2])
+    assert random_scores(padded, [(0, 7)])[:, :3].equal(random_scores(padded[:, :3], [(0, 7)]))
+
+
+def test_what_is_drawn_goes_where_the_inputs_are():
+    """Another default device stands in for a graphics card."""
+    assert random_scores(torch.ones(2, 3, dtype=torch.bool), [(0,), (1,)]).device.type == "cpu"
+    network, image = Network(nn.Sequential(nn.Conv2d(1, 2, 3)).eval()), torch.rand(1, 1, 4, 4)
+    with torch.device("meta"):
+        assert receptive_field(network, "0", image, 0) == (slice(0, 3), slice(0, 3))
 
 
 def test_attributions_that_cannot_be_are_refused(codes, monkeypatch):
@@ -480,7 +514,11 @@ def test_decode_gives_every_unit_with_its_fidelity(tiny_run):
     assert rows["inversion_residual", "clean", "spreads"] == pytest.approx(np.mean(residuals), rel=1e-5)
     typical = [one.fidelity.typical_residual for one in found.units]
     assert rows["inversion_residual", "exemplar", "spreads"] == pytest.approx(np.nanmean(typical), rel=1e-5)
-    top, random = (rows["margin_drop", condition, "spreads"] for condition in ("clean", "random"))
+    conditions = ("clean", "random", "largest change")
+    top, random, changed = (rows["margin_drop", condition, "spreads"] for condition in conditions)
+    falls = torch.tensor([one.fidelity.change_drop for one in found.units]).double()
+    shares = torch.tensor([len(one.attributed) for one in found.units]).double()
+    assert changed == pytest.approx(float((falls.nan_to_num() * shares).sum() / shares.sum()), rel=1e-4)
     assert rows["margin_drop", "clean", "times random"] == pytest.approx(top / random, rel=1e-4)
     places = found.results[["layer", "layer_index", "reduction"]].drop_duplicates().values.tolist()
     assert places == [["middle", 2, "mean"]]
@@ -500,7 +538,8 @@ def test_the_mean_fall_of_a_unit_is_that_of_its_exemplars(tiny_run):
     shown = [(one.unit, sample) for one in found.units for sample in one.attributed]
     units = torch.tensor([unit for unit, _ in shown])
     samples = codes.data.take(codes.data.find([sample for _, sample in shown])).inputs
-    drops = margin_drops(codes.coder, samples, units, attribute(codes.coder, samples, units))
+    ids = torch.tensor([sample for _, sample in shown])
+    drops = margin_drops(codes.coder, samples, units, attribute(codes.coder, samples, units), ids=ids)
     for one in found.units:
         if one.attributed:
             assert one.fidelity.margin_drop == pytest.approx(float(drops[0][units == one.unit].mean()), abs=1e-5)
