@@ -77,12 +77,13 @@ def fidelity(results: pd.DataFrame) -> Iterator[str]:
     """A Markdown table: how far the decoding of each layer is to be trusted."""
     yield (
         "| layer | re-encoded | residual, inversion | residual, median exemplar | margin, top fifth | random fifth | "
-        "ratio | read-out, activation | read-out, code |\n|---|---|---|---|---|---|---|---|---|"
+        "ratio | largest change | read-out, activation | read-out, code |\n|---|---|---|---|---|---|---|---|---|---|"
     )
     shown = (
         ("reencoding_rate", "clean", "share of units"), ("inversion_residual", "clean", "spreads"),
         ("inversion_residual", "exemplar", "spreads"), ("margin_drop", "clean", "spreads"),
         ("margin_drop", "random", "spreads"), ("margin_drop", "clean", "times random"),
+        ("margin_drop", "largest change", "spreads"),
         *(("readout_explained", "clean", f"share, from the {kind}") for kind in ("activation", "code")),
     )  # fmt: skip
     for layer, rows in results.groupby("layer", sort=False):

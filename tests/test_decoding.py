@@ -1,5 +1,7 @@
 """What codes stand for: against a planted truth, closed forms and slow loops; and what is refused, by its text."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,15 +11,17 @@ from torch import nn
 import layerscope as ls
 from layerscope import Network, fit_atlas, load_data, record
 from layerscope.codes import Coded, encode
-from layerscope.decoding.attribution import attribute, blurred
+from layerscope.decoding import attribution
+from layerscope.decoding.attribution import METHODS, attribute, blurred
 from layerscope.decoding.coder import spread_of, weights_held
 from layerscope.decoding.decoded import code_path, decode
 from layerscope.decoding.exemplars import contrasts, exemplars, receptive_field
-from layerscope.decoding.fidelity import correlations, margin_drops
-from layerscope.decoding.inversion import Recipe, invert, total_variation
+from layerscope.decoding.fidelity import agreement_rows, correlations, margin_drops, random_scores
+from layerscope.decoding.inversion import Inverted, Recipe, invert, starts, total_variation
 from layerscope.decoding.layer_codes import LayerCodes
 from layerscope.decoding.readout import fit_readout, ridge
 from layerscope.layers import Layer
+from layerscope.results import Place
 from layerscope.som import Grid
 
 NAMES = ("top", "middle", "bottom")
@@ -135,8 +139,6 @@ def vars_of(codes):
 
 
 def with_predictions(recording, predictions):
-    from dataclasses import replace
-
     return replace(recording, predictions=predictions)
 
 
@@ -154,7 +156,9 @@ def test_a_dead_unit_says_that_it_has_no_exemplars_and_can_be_inverted(codes):
 def test_contrast_ranks_both_sides_along_the_line_between_the_prototypes(codes):
     unit = living(codes)
     found = contrasts(codes, unit, count=2)
-    assert [one.neighbour for one in found] == codes.fitted.grid.neighbours[unit].nonzero()[:, 0].tolist()
+    counts = torch.bincount(codes.best.unit, minlength=12)
+    around = codes.fitted.grid.neighbours[unit].nonzero()[:, 0].tolist()
+    assert [one.neighbour for one in found] == [other for other in around if counts[other]]
     prototypes = codes.fitted.prototypes
     at = {sample: row for row, sample in enumerate(codes.parents.tolist())}
     for one in found:
@@ -162,8 +166,16 @@ def test_contrast_ranks_both_sides_along_the_line_between_the_prototypes(codes):
         heights = codes.vectors @ one.step[0]
         own, theirs = (codes.best.unit == unit), (codes.best.unit == one.neighbour)
         assert at[one.own[0].sample] == int(torch.where(own, heights, torch.inf).argmin())
-        if theirs.any():
-            assert at[one.others[0].sample] == int(torch.where(theirs, heights, -torch.inf).argmax())
+        assert at[one.others[0].sample] == int(torch.where(theirs, heights, -torch.inf).argmax())
+
+
+def test_neither_dead_units_nor_dead_neighbours_are_contrasted(codes):
+    unit = living(codes)
+    gone = contrasts(codes, unit)[0].neighbour
+    moved = codes.best._replace(unit=torch.where(codes.best.unit == gone, unit, codes.best.unit))
+    emptied = replace(codes, best=moved)
+    assert gone not in [one.neighbour for one in contrasts(emptied, unit)]
+    assert contrasts(emptied, gone) == ()
 
 
 @pytest.mark.parametrize("unit", [-1, 12])
@@ -204,6 +216,37 @@ def test_inversions_in_a_batch_are_those_one_by_one(codes):
     torch.testing.assert_close(together.inputs, torch.cat([one.inputs for one in alone]), atol=1e-3, rtol=0)
     few = invert(codes, units, Recipe(steps=20, jitter=0, batch_size=5))
     torch.testing.assert_close(together.inputs, few.inputs, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("start", ["mean", "noise"])
+def test_an_inversion_depends_on_neither_the_batch_size_nor_the_other_units(codes, start):
+    units, recipe = torch.arange(12), Recipe(start=start, steps=10, jitter=2)
+    together = invert(codes, units, recipe).inputs
+    few = invert(codes, units, replace(recipe, batch_size=5)).inputs
+    torch.testing.assert_close(together, few, atol=1e-3, rtol=0)
+    alone = invert(codes, units[[9, 7]], recipe).inputs
+    torch.testing.assert_close(together[[9, 7]], alone, atol=1e-3, rtol=0)
+
+
+def test_the_step_where_inputs_have_no_bounds_depends_on_no_unit(tmp_path):
+    inputs = 3 * torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
+    network = Network(nn.Sequential(nn.Linear(5, 2)).eval(), bounds=(-torch.inf, torch.inf))
+    data = load_data(inputs)
+    recording = record(network, data, ["0"], tmp_path, reductions=["flatten"], show_progress=False)
+    atlas = fit_atlas(recording, Grid(2, 3), show_progress=False)
+    codes = LayerCodes.of(Coded(recording, atlas, encode(recording, atlas)), Layer("0", "flatten"), network, data)
+    together, alone = (invert(codes, units, Recipe(steps=10)).inputs for units in (torch.arange(6), torch.arange(3, 4)))
+    torch.testing.assert_close(together[3:4], alone, atol=1e-3, rtol=0)
+
+
+def test_every_restart_from_noise_is_another_start(codes):
+    units = torch.arange(12)
+    recipe = Recipe(start="noise", steps=4, jitter=0)
+    once, often = (invert(codes, units, replace(recipe, restarts=k)).residuals for k in (1, 4))
+    assert (often <= once).all()
+    assert (often < once).any()
+    assert not starts(codes, units[:2], recipe)[0].equal(starts(codes, units[:2], recipe)[1])
+    assert starts(codes, units[1:2], recipe)[0].equal(starts(codes, units[:2], recipe)[1])
 
 
 @pytest.mark.parametrize("start", ["mean", "exemplar", "grey", "noise"])
@@ -266,6 +309,8 @@ def test_total_variation_by_a_slow_loop():
         ({"jitter": -1}, r"`jitter` must be a whole number, at least 0; got -1\."),
         ({"restarts": 0}, r"`restarts` must be a whole number, at least 1; got 0\."),
         ({"batch_size": 0}, r"`batch_size` must be a whole number, at least 1; got 0\."),
+        ({"step_size": -0.1}, r"`step_size` must be a number of at least 0; got -0\.1\."),
+        ({"step_size": float("inf")}, r"`step_size` must be a number of at least 0; got inf\."),
         ({"smooth": -1.0}, r"`smooth` must be a number of at least 0; got -1\.0\."),
     ],
 )
@@ -358,19 +403,59 @@ def test_the_parts_of_images_in_colour_are_pixels_with_their_channels_summed(tmp
     torch.testing.assert_close(found.parts, (slope * inputs).sum(1))
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("each", [False, True])
+def test_no_forward_pass_of_an_attribution_takes_more_than_its_share(codes, monkeypatch, method, each):
+    inputs, units = codes.shown(range(8)), codes.best.unit[:8]
+    baseline = 0.1 * torch.arange(8.0).view(8, 1, 1, 1).expand_as(inputs) if each else None
+    whole = attribute(codes.coder, inputs, units, method, baseline=baseline)
+    seen = []
+    handle = codes.network.module.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    monkeypatch.setattr(attribution, "FORWARD", 3)
+    parts = attribute(codes.coder, inputs, units, method, baseline=baseline)
+    handle.remove()
+    assert max(seen) == 3
+    torch.testing.assert_close(parts.parts, whole.parts, atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(parts.margins, whole.margins, atol=1e-5, rtol=1e-3)
+
+
 def test_margin_drops_by_a_slow_loop(codes):
     inputs, units = codes.shown(range(5)), codes.best.unit[:5]
     found = attribute(codes.coder, inputs, units)
-    top, random = margin_drops(codes.coder, inputs, units, found, share=0.25)
+    top, random, changed = margin_drops(codes.coder, inputs, units, found, share=0.25)
     for row in range(5):
-        flat, parts = inputs[row].flatten().clone(), found.parts[row].flatten()
-        gone = sorted(range(36), key=lambda place: -float(parts[place]))[:9]
-        flat[gone] = found.baseline[row].flatten()[gone]
-        with torch.no_grad():
-            left = float(codes.coder.margins(flat.view(1, 1, 6, 6), units[row : row + 1]))
-        assert float(top[row]) == pytest.approx(float(found.margins[row]) - left, abs=1e-5)
+        whole, base = inputs[row].flatten(), found.baseline[row].flatten()
+        for falls, scores in ((top, found.parts[row].flatten()), (changed, (whole - base).abs())):
+            flat, ranks = whole.clone(), scores.tolist()
+            gone = sorted(range(36), key=lambda place, ranks=ranks: -ranks[place])[:9]
+            flat[gone] = base[gone]
+            with torch.no_grad():
+                left = float(codes.coder.margins(flat.view(1, 1, 6, 6), units[row : row + 1]))
+            assert float(falls[row]) == pytest.approx(float(found.margins[row]) - left, abs=1e-5)
     assert top.mean() > random.mean()
     assert random.equal(margin_drops(codes.coder, inputs, units, found, share=0.25)[1])
+
+
+def test_a_samples_random_parts_are_its_own(codes):
+    inputs, units, ids = codes.shown(range(5)), codes.best.unit[:5], torch.arange(100, 105)
+    found = attribute(codes.coder, inputs, units)
+    together = margin_drops(codes.coder, inputs, units, found, ids=ids).random
+    some = torch.tensor([3, 1])
+    mine = replace(found, **{name: getattr(found, name)[some] for name in ("parts", "margins", "baseline", "there")})
+    alone = margin_drops(codes.coder, inputs[some], units[some], mine, ids=ids[some]).random
+    torch.testing.assert_close(together[some], alone, atol=1e-5, rtol=1e-4)
+    other = margin_drops(codes.coder, inputs, units, found, ids=ids, seed=1).random
+    assert not together.equal(other)
+    padded = torch.tensor([[True] * 3 + [False] * 2])
+    assert random_scores(padded, [(0, 7)])[:, :3].equal(random_scores(padded[:, :3], [(0, 7)]))
+
+
+def test_what_is_drawn_goes_where_the_inputs_are():
+    """Another default device stands in for a graphics card."""
+    assert random_scores(torch.ones(2, 3, dtype=torch.bool), [(0,), (1,)]).device.type == "cpu"
+    network, image = Network(nn.Sequential(nn.Conv2d(1, 2, 3)).eval()), torch.rand(1, 1, 4, 4)
+    with torch.device("meta"):
+        assert receptive_field(network, "0", image, 0) == (slice(0, 3), slice(0, 3))
 
 
 def test_attributions_that_cannot_be_are_refused(codes, monkeypatch):
@@ -396,6 +481,25 @@ def test_correlations_are_numpys():
     assert correlations(torch.ones(1, 9), other[:1]).item() == 0
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_the_null_of_agreement_never_pairs_a_unit_with_itself(seed):
+    units = torch.arange(3)
+    inputs = torch.eye(3)  # any two of them correlate by -1/2, each with itself by 1
+    run = Inverted(units, inputs, torch.zeros(3), units, units == units)
+    (row,) = agreement_rows([run, run], torch.zeros(3), Place("middle", 2, "clean", "mean"), seed=seed)
+    assert row.value == pytest.approx(1)
+    assert row.null_shuffled == pytest.approx(-0.5, abs=1e-6)
+
+
+def test_agreement_of_one_seed_or_of_one_unit_is_refused():
+    one = torch.arange(1)
+    run = Inverted(one, torch.eye(3)[:1], torch.zeros(1), one, one == one)
+    place = Place("middle", 2, "clean", "mean")
+    for runs in ([run], [run, run]):
+        with pytest.raises(ValueError, match=rf"`runs` must be two seeds of two units at least; got {len(runs)} of 1\."):
+            agreement_rows(runs, torch.zeros(3), place)
+
+
 # the door
 
 
@@ -410,7 +514,11 @@ def test_decode_gives_every_unit_with_its_fidelity(tiny_run):
     assert rows["inversion_residual", "clean", "spreads"] == pytest.approx(np.mean(residuals), rel=1e-5)
     typical = [one.fidelity.typical_residual for one in found.units]
     assert rows["inversion_residual", "exemplar", "spreads"] == pytest.approx(np.nanmean(typical), rel=1e-5)
-    top, random = (rows["margin_drop", condition, "spreads"] for condition in ("clean", "random"))
+    conditions = ("clean", "random", "largest change")
+    top, random, changed = (rows["margin_drop", condition, "spreads"] for condition in conditions)
+    falls = torch.tensor([one.fidelity.change_drop for one in found.units]).double()
+    shares = torch.tensor([len(one.attributed) for one in found.units]).double()
+    assert changed == pytest.approx(float((falls.nan_to_num() * shares).sum() / shares.sum()), rel=1e-4)
     assert rows["margin_drop", "clean", "times random"] == pytest.approx(top / random, rel=1e-4)
     places = found.results[["layer", "layer_index", "reduction"]].drop_duplicates().values.tolist()
     assert places == [["middle", 2, "mean"]]
@@ -430,7 +538,8 @@ def test_the_mean_fall_of_a_unit_is_that_of_its_exemplars(tiny_run):
     shown = [(one.unit, sample) for one in found.units for sample in one.attributed]
     units = torch.tensor([unit for unit, _ in shown])
     samples = codes.data.take(codes.data.find([sample for _, sample in shown])).inputs
-    drops = margin_drops(codes.coder, samples, units, attribute(codes.coder, samples, units))
+    ids = torch.tensor([sample for _, sample in shown])
+    drops = margin_drops(codes.coder, samples, units, attribute(codes.coder, samples, units), ids=ids)
     for one in found.units:
         if one.attributed:
             assert one.fidelity.margin_drop == pytest.approx(float(drops[0][units == one.unit].mean()), abs=1e-5)

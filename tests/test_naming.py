@@ -52,6 +52,14 @@ def test_words_are_the_nearest_and_none_is_given_where_chance_does_as_well():
     assert found[1].margin > found[1].null
 
 
+def test_a_word_that_comes_twice_counts_once():
+    vectors, units = colours()
+    once, twice = (
+        word_names(vectors, units, words, lambda shown: shown, encode_words) for words in (WORDS, [*WORDS, *WORDS])
+    )
+    assert once == twice
+
+
 def test_words_of_shuffled_codes_are_seldom_given():
     given = 0
     for seed in range(10):

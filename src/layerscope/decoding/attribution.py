@@ -98,11 +98,15 @@ def attribute(
 
     with weights_held(network), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*required_grads.*")  # it asks inputs for gradients, and says so
-        found = _computed(library, margin, method, inputs.detach(), units, baseline)
+        chunks = torch.arange(len(inputs)).split(FORWARD)
+        found = torch.cat([
+            _computed(
+                library, margin, method, inputs[some].detach(), units[some], some,
+                baseline if len(baseline) == 1 else baseline[some],
+            ) for some in chunks
+        ])  # fmt: skip
         with torch.no_grad():
-            margins = torch.cat([
-                margin(inputs[some], units[some], some) for some in torch.arange(len(inputs)).split(FORWARD)
-            ])  # fmt: skip
+            margins = torch.cat([margin(inputs[some], units[some], some) for some in chunks])
     support = network.support(inputs)
     there = torch.ones_like(inputs, dtype=torch.bool) if support is None else support
     if network is not coder.network:
@@ -119,14 +123,14 @@ def blurred(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
 
 
 def _computed(
-    library: Any, margin: Callable[..., Tensor], method: str, inputs: Inputs, units: Units, baseline: Tensor
+    library: Any, margin: Callable[..., Tensor], method: str, inputs: Inputs, units: Units, rows: Units, baseline: Tensor
 ) -> Inputs:
-    """The attribution of every entry of the inputs, as Captum has it."""
-    told = (units, torch.arange(len(inputs)))
+    """The attribution of every entry of `FORWARD` inputs at most, as Captum has it; `rows` is where they stand."""
+    told = (units, rows)
     if method == "integrated-gradients":
         return library.IntegratedGradients(margin).attribute(
             inputs, baseline.expand_as(inputs), additional_forward_args=told, n_steps=STEPS,
-            internal_batch_size=max(FORWARD, len(inputs)),
+            internal_batch_size=FORWARD,
         ).detach().float()  # fmt: skip
     if method == "gradient-x-input":
         gradients = library.Saliency(margin).attribute(inputs, abs=False, additional_forward_args=told)

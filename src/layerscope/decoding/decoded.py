@@ -48,6 +48,8 @@ class Fidelity(NamedTuple):
     """Mean fall of the BMU margin, in spreads, when the highest attributed fifth of an exemplar is removed."""
     random_drop: float
     """The same when a random fifth is removed."""
+    change_drop: float
+    """The same when the fifth is removed that the baseline changes most, whatever is attributed to it."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,7 @@ def _decode_layer(
             None if inverted is None else bool(inverted.near[row]),
             nan if inverted is None else float(inverted.residuals[row]),
             float(typical[row]),
-            *drops.get(unit, (nan, nan)),
+            *drops.get(unit, (nan, nan, nan)),
         )
         found.append(Decoded(
             codes.layer, unit, own, contrasts(codes, unit), None if inverted is None else inverted.inputs[row], read,
@@ -247,21 +249,23 @@ def _inverted(codes: LayerCodes, units: list[int], asked: Asked, place: Place, r
 
 def _attributed(
     codes: LayerCodes, shown: Sequence[Exemplars], asked: Asked, place: Place, rows: list[Result]
-) -> tuple[dict[int, Attributed], dict[int, tuple[float, float]]]:
+) -> tuple[dict[int, Attributed], dict[int, tuple[float, float, float]]]:
     """The attribution of each living unit's exemplars, and what removing its highest part does; the rows are added."""
     owners = [(own.unit, one.sample) for own in shown for one in own.typical[: asked.attributed]]
     if asked.attribution is None or not owners:
         return {}, {}
     units = torch.tensor([unit for unit, _ in owners])
-    samples = codes.data.take(codes.data.find([sample for _, sample in owners])).inputs
+    ids = [sample for _, sample in owners]
+    samples = codes.data.take(codes.data.find(ids)).inputs
     found = attribute(codes.coder, samples, units, asked.attribution)
-    drops = margin_drops(codes.coder, samples, units, found, seed=asked.seed)
+    drops = margin_drops(codes.coder, samples, units, found, seed=asked.seed, ids=torch.tensor(ids))
     rows += margin_rows(drops, units, place, seed=asked.seed)
     parts, falls = {}, {}
     for unit in units.unique().tolist():
         mine = units == unit
         parts[unit] = found.of(mine)
-        falls[unit] = (float(drops[0][mine].mean()), float(drops[1][mine].mean()))
+        attributed, random, changed = (float(values[mine].mean()) for values in drops)
+        falls[unit] = (attributed, random, changed)
     return parts, falls
 
 

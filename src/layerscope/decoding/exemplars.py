@@ -112,7 +112,7 @@ def exemplars(codes: LayerCodes, unit: int, *, count: int = 8) -> Exemplars:
 def contrasts(codes: LayerCodes, unit: int, *, count: int = 4) -> tuple[Contrast, ...]:
     """What distinguishes a code from each of its neighbours on the grid that have samples.
 
-    Both sides are ranked along the line from the code's prototype to the neighbour's.
+    Both sides are ranked along the line from the code's prototype to the neighbour's. A dead unit has none.
 
     Raises:
         ValueError: if the map has no such unit.
@@ -122,6 +122,8 @@ def contrasts(codes: LayerCodes, unit: int, *, count: int = 4) -> tuple[Contrast
     vectors, found = codes.vectors, []
     for neighbour in codes.fitted.grid.neighbours[unit].nonzero()[:, 0].tolist():
         theirs = codes.members(neighbour)
+        if not len(own) or not len(theirs):
+            continue
         step = prototypes[neighbour] - prototypes[unit]
         here = own[(vectors[own] @ step).argsort(stable=True)][:count]
         there = theirs[(vectors[theirs] @ step).argsort(stable=True, descending=True)][:count]
@@ -148,7 +150,7 @@ def receptive_field(network: Network, name: str, inputs: Tensor, place: int) -> 
 
     with weights_held(network), torch.enable_grad():
         network.watch(shown, [name], keep, logits=False)
-        weights = torch.linspace(1, 2, len(features[0]))  # of no symmetry that could cancel
+        weights = torch.linspace(1, 2, len(features[0]), device=features[0].device)  # of no symmetry that cancels
         (slope,) = torch.autograd.grad((features[0] * weights).sum(), shown)
     moved = slope[0].abs().amax(0) > 0
     if not moved.any():

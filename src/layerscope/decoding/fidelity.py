@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from math import nan
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from layerscope.decoding.attribution import FORWARD, Attributed
 from layerscope.decoding.coder import Coder
+from layerscope.decoding.draws import seeded
 from layerscope.decoding.inversion import Inverted
 from layerscope.decoding.readout import Readout
 from layerscope.embeddings import attackable
@@ -19,14 +21,35 @@ from layerscope.types import PerSample, Samples, Units
 
 SHARE = 0.2
 """Of the parts of an input that are removed, those that attribution ranks highest."""
+CHANGED = "largest change"
+"""The condition of parts that are removed because the baseline changes them most."""
 DRAWS = 1000
 """Bootstrap draws."""
 
 
+class Drops(NamedTuple):
+    """By how much the margins of some inputs fall, in spreads, when a share of their parts becomes the baseline."""
+
+    attributed: PerSample
+    """(n,): the highest attributed parts."""
+    random: PerSample
+    """(n,): as many at random."""
+    changed: PerSample
+    """(n,): as many, those that the baseline changes most, by |input - baseline|. What is attributed highest most often
+    changes much, so that this asks whether attribution knows more than that."""
+
+
 def margin_drops(
-    coder: Coder, samples: Samples, units: Units, attributed: Attributed, *, share: float = SHARE, seed: int = 0
-) -> tuple[PerSample, PerSample]:
-    """How much the margin falls when the highest attributed parts become the baseline, and when random ones do.
+    coder: Coder,
+    samples: Samples,
+    units: Units,
+    attributed: Attributed,
+    *,
+    share: float = SHARE,
+    seed: int = 0,
+    ids: Units | None = None,
+) -> Drops:
+    """How much the margin falls when the highest attributed parts become the baseline, and when control ones do.
 
     Args:
         coder: the way from the input to the map.
@@ -34,10 +57,8 @@ def margin_drops(
         units: (n,), whose margin it is.
         attributed: from `attribute`.
         share: of the parts that are removed, between 0 and 1; one at least.
-        seed: of the random parts, as many in each input.
-
-    Returns:
-        (n,), (n,): falls of the margin in spreads, for the attributed part and for the random one.
+        seed: of the random parts, with each sample's id and unit: they don't depend on the samples beside it.
+        ids: (n,), of the samples; by default their places in the batch.
 
     Raises:
         ValueError: if the share is not between 0 and 1.
@@ -46,9 +67,12 @@ def margin_drops(
         raise ValueError(f"`share` must be between 0 and 1; got {share}.")
     network, inputs = attackable(coder.network, samples)
     there = attributed.there
-    generator = torch.Generator().manual_seed(seed)
+    named = torch.arange(len(units)) if ids is None else ids
+    keys = [(seed, *key) for key in zip(named.tolist(), units.tolist(), strict=True)]
+    change = (inputs - attributed.baseline).abs()
+    change = change.sum(2) if network is not coder.network else change.sum(1) if inputs.ndim == 4 else change
     found = []
-    for scores in (attributed.parts, torch.rand(there.shape, generator=generator)):
+    for scores in (attributed.parts, random_scores(there, keys), change):
         gone = _highest(scores, there, share)
         wide = gone.unsqueeze(2) if network is not coder.network else gone.unsqueeze(1) if inputs.ndim == 4 else gone
         removed = torch.where(wide, attributed.baseline, inputs)
@@ -58,7 +82,15 @@ def margin_drops(
                 own = network.rows(some)
                 parts.append(replace(coder, network=own).margins(own.samples(removed[some]), units[some]))
         found.append(attributed.margins - torch.cat(parts))
-    return found[0], found[1]
+    return Drops(*found)
+
+
+def random_scores(there: Bool[Tensor, "n ..."], keys: Sequence[tuple[int, ...]]) -> Float[Tensor, "n ..."]:
+    """Scores between 0 and 1 of the parts that are there, 0 elsewhere: each row's drawn from its own numbers."""
+    scores = torch.zeros(there.shape)
+    for row, own, key in zip(scores, there.cpu(), keys, strict=True):
+        row[own] = torch.rand(int(own.sum()), generator=seeded(*key))
+    return scores.to(there.device)
 
 
 def inversion_rows(inverted: Inverted, typical: PerSample, place: Place, *, seed: int = 0) -> list[Result]:
@@ -95,26 +127,25 @@ def agreement_rows(runs: Sequence[Inverted], centre: Tensor, place: Place, *, se
         ValueError: if there are fewer than two seeds or two units.
     """
     if len(runs) < 2 or len(runs[0].units) < 2:
-        raise ValueError(f"`runs` must be two seeds of two units at least; got {len(runs)}.")
+        raise ValueError(f"`runs` must be two seeds of two units at least; got {len(runs)} of {len(runs[0].units)}.")
     ones, others = ((run.inputs - centre).flatten(1) for run in runs[:2])
-    shuffled = torch.randperm(len(others), generator=torch.Generator().manual_seed(seed)).roll(1)
-    null = float(correlations(ones, others[shuffled]).mean())
+    order = torch.randperm(len(others), generator=torch.Generator().manual_seed(seed))
+    null = float(correlations(ones[order], others[order.roll(1)]).mean())  # a cycle: no unit meets itself
     return [_mean("inversion_agreement", correlations(ones, others), place, seed=seed, null=null)]
 
 
-def margin_rows(
-    drops: tuple[PerSample, PerSample], units: Units, place: Place, *, seed: int = 0
-) -> list[Result]:  # fmt: skip
+def margin_rows(drops: Drops, units: Units, place: Place, *, seed: int = 0) -> list[Result]:
     """The mean fall of the margin, with intervals over units, of which each counts as one draw with all its samples.
 
-    Under the place's condition for the attributed part, under `random` for a random one of equal size, and the ratio of
-    the two means (unit `times random`), NaN where the margin does not fall for random parts.
+    Under the place's condition for the attributed part, under `random` for as many random parts, under `largest change`
+    for as many that the baseline changes most, and the ratio of the first two means (unit `times random`), which is not
+    there where the margin does not fall for random parts.
     """
     weights = resample_clusters(units, DRAWS, seed=seed)
     weights = weights[weights.sum(1) > 0]
     means, replicates = [], []
     rows = []
-    for values, condition in zip(drops, (place.condition, "random"), strict=True):
+    for values, condition in zip(drops, (place.condition, "random", CHANGED), strict=True):
         mean = float(values.double().mean())
         drawn = (weights.double() @ values.double()) / weights.double().sum(1)
         means.append(mean)

@@ -13,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from layerscope.decoding.coder import Coder, weights_held
-from layerscope.decoding.layer_codes import LayerCodes
+from layerscope.decoding.draws import seeded
+from layerscope.decoding.layer_codes import BATCH, LayerCodes
 from layerscope.types import Flags, Inputs, PerSample, Units
 
 STARTS = ("mean", "exemplar", "grey", "noise")
@@ -43,7 +44,7 @@ class Recipe:
     small: float = 0.001
     """Weight of the squared distance to the start, summed over the input."""
     jitter: int = 2
-    """Images are shifted by up to so many pixels at random in the first half of the steps."""
+    """Images are shifted by up to so many pixels at random in the first half of the steps, all units alike."""
     restarts: int = 1
     """The best of so many, by residual; more than one needs jitter or noise to differ."""
     batch_size: int = 256
@@ -96,20 +97,21 @@ def invert(codes: LayerCodes, units: Units, recipe: Recipe | None = None) -> Inv
     recipe, coder = recipe or Recipe(), codes.coder
     begun = starts(codes, units, recipe)
     best = torch.full((len(units),), torch.inf)
-    found = begun.clone()
+    found, reach = begun.clone(), _range(codes)
     with weights_held(coder.network), torch.enable_grad():
         for restart in range(recipe.restarts):
-            generator = torch.Generator().manual_seed(recipe.seed + restart)
+            begun = starts(codes, units, recipe, restart) if restart and recipe.start == "noise" else begun
             for some in torch.arange(len(units)).split(recipe.batch_size):
-                inputs, residuals = _descend(coder, begun[some], units[some], recipe, generator)
+                jitter = seeded(recipe.seed, restart)  # the same of every batch, so that none depends on its size
+                inputs, residuals = _descend(coder, begun[some], units[some], recipe, reach, jitter)
                 better = residuals < best[some]
                 found[some[better]], best[some[better]] = inputs[better], residuals[better]
     again = torch.cat([coder.codes(some) for some in found.split(recipe.batch_size)])
     return Inverted(units, found, best, again, coder.near(again, units))
 
 
-def starts(codes: LayerCodes, units: Units, recipe: Recipe) -> Inputs:
-    """(k, ...): where each unit's inversion starts.
+def starts(codes: LayerCodes, units: Units, recipe: Recipe, restart: int = 0) -> Inputs:
+    """(k, ...): where each unit's inversion starts. Noise is each unit's own, and another at every restart.
 
     Raises:
         ValueError: if samples are no tensor of numbers.
@@ -122,9 +124,10 @@ def starts(codes: LayerCodes, units: Units, recipe: Recipe) -> Inputs:
         )
     whole = codes.mean_input
     if recipe.start == "noise":
-        generator = torch.Generator().manual_seed(recipe.seed)
-        noise = torch.randn(len(units), *whole.shape, generator=generator)
-        return _inside(whole + 0.2 * _range(codes.coder, whole) * noise, codes.coder)
+        noise = torch.stack([
+            torch.randn(whole.shape, generator=seeded(recipe.seed, restart, unit)) for unit in units.tolist()
+        ])  # fmt: skip
+        return _inside(whole + 0.2 * _range(codes) * noise, codes.coder)
     begun = whole.expand(len(units), *whole.shape).clone()
     for place, unit in enumerate(units.tolist() if recipe.start != "grey" else ()):
         middle = codes.median_member(unit)
@@ -136,10 +139,10 @@ def starts(codes: LayerCodes, units: Units, recipe: Recipe) -> Inputs:
 
 
 def _descend(
-    coder: Coder, begun: Inputs, units: Units, recipe: Recipe, generator: torch.Generator
+    coder: Coder, begun: Inputs, units: Units, recipe: Recipe, reach: float, generator: torch.Generator
 ) -> tuple[Inputs, PerSample]:
     """Adam from the start: the inputs of the least residuals on the way, and these."""
-    size = recipe.step_size * _range(coder, begun)
+    size = recipe.step_size * reach
     inputs = begun.clone().requires_grad_(True)
     adam = torch.optim.Adam([inputs], lr=size)
     best, found = torch.full((len(units),), torch.inf), begun.clone()
@@ -184,7 +187,11 @@ def _inside(inputs: Inputs, coder: Coder) -> Inputs:
     return inputs.detach().clamp(low, high)
 
 
-def _range(coder: Coder, inputs: Tensor) -> float:
-    """From the least to the largest legal input; where they have no bounds, four of the inputs' deviations."""
-    low, high = coder.network.bounds
-    return high - low if isfinite(high - low) else 4 * float(inputs.double().std()) or 1.0
+def _range(codes: LayerCodes) -> float:
+    """From the least to the largest legal input; where they have no bounds, four deviations of the first samples."""
+    low, high = codes.network.bounds
+    if isfinite(high - low):
+        return high - low
+    inputs = codes.shown(range(min(BATCH, len(codes.parents))))
+    assert isinstance(inputs, Tensor)
+    return 4 * float(inputs.double().std()) or 1.0

@@ -67,7 +67,7 @@ def word_names(
     Args:
         samples: the exemplars.
         units: (n,), the code of each.
-        words: the vocabulary, at least two different ones.
+        words: the vocabulary, at least two different ones; a word that comes twice counts once.
         encode_samples: samples to vectors (n, d), such as a CLIP image encoder's.
         encode_words: words to vectors (k, d) of the same space.
         draws: of the null.
@@ -78,6 +78,7 @@ def word_names(
     """
     if len(set(words)) < 2:
         raise ValueError(f"`words` must be two different words at least, so that one can be nearer; got {list(words)}.")
+    words = list(dict.fromkeys(words))  # a word would be the second best beside itself
     with torch.no_grad():
         shown, said = _lengths_one(encode_samples(samples)), _lengths_one(encode_words(words))
     if shown.shape != (size_of(samples), said.shape[1]) or len(said) != len(words):
