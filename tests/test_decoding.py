@@ -496,7 +496,9 @@ def test_agreement_of_one_seed_or_of_one_unit_is_refused():
     run = Inverted(one, torch.eye(3)[:1], torch.zeros(1), one, one == one)
     place = Place("middle", 2, "clean", "mean")
     for runs in ([run], [run, run]):
-        with pytest.raises(ValueError, match=rf"`runs` must be two seeds of two units at least; got {len(runs)} of 1\."):
+        with pytest.raises(
+            ValueError, match=rf"`runs` must be two seeds of two units at least; got {len(runs)} of 1\."
+        ):
             agreement_rows(runs, torch.zeros(3), place)
 
 
