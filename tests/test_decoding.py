@@ -485,7 +485,7 @@ def test_correlations_are_numpys():
 def test_the_null_of_agreement_never_pairs_a_unit_with_itself(seed):
     units = torch.arange(3)
     inputs = torch.eye(3)  # any two of them correlate by -1/2, each with itself by 1
-    run = Inverted(units, inputs, torch.zeros(3), units, units == units)
+    run = Inverted(units, inputs, torch.zeros(3), units, torch.ones(3, dtype=torch.bool))
     (row,) = agreement_rows([run, run], torch.zeros(3), Place("middle", 2, "clean", "mean"), seed=seed)
     assert row.value == pytest.approx(1)
     assert row.null_shuffled == pytest.approx(-0.5, abs=1e-6)
@@ -493,7 +493,7 @@ def test_the_null_of_agreement_never_pairs_a_unit_with_itself(seed):
 
 def test_agreement_of_one_seed_or_of_one_unit_is_refused():
     one = torch.arange(1)
-    run = Inverted(one, torch.eye(3)[:1], torch.zeros(1), one, one == one)
+    run = Inverted(one, torch.eye(3)[:1], torch.zeros(1), one, torch.ones(1, dtype=torch.bool))
     place = Place("middle", 2, "clean", "mean")
     for runs in ([run], [run, run]):
         with pytest.raises(
