@@ -10,8 +10,7 @@ from test_embeddings import tokens, trained
 
 from layerscope import Network, fit_atlas, load_data, load_network, record
 from layerscope.codes import Coded, encode
-from layerscope.decoding import LayerCodes, Recipe, decode, invert, text_sheet
-from layerscope.decoding import attribution
+from layerscope.decoding import LayerCodes, Recipe, attribution, decode, invert, text_sheet
 from layerscope.decoding.attribution import attribute
 from layerscope.decoding.exemplars import exemplars
 from layerscope.decoding.fidelity import margin_drops

@@ -123,7 +123,13 @@ def blurred(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
 
 
 def _computed(
-    library: Any, margin: Callable[..., Tensor], method: str, inputs: Inputs, units: Units, rows: Units, baseline: Tensor
+    library: Any,
+    margin: Callable[..., Tensor],
+    method: str,
+    inputs: Inputs,
+    units: Units,
+    rows: Units,
+    baseline: Tensor,
 ) -> Inputs:
     """The attribution of every entry of `FORWARD` inputs at most, as Captum has it; `rows` is where they stand."""
     told = (units, rows)
