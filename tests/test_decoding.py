@@ -490,6 +490,15 @@ def test_attributions_that_cannot_be_are_refused(codes, monkeypatch):
         attribute(codes.coder, inputs, units)
 
 
+def test_what_fails_inside_captum_is_not_taken_for_its_absence(codes, monkeypatch):
+    def broken(name):
+        raise ModuleNotFoundError("No module named 'matplotlob'", name="matplotlob")
+
+    monkeypatch.setattr(attribution, "import_module", broken)
+    with pytest.raises(ModuleNotFoundError, match=r"No module named 'matplotlob'"):
+        attribute(codes.coder, codes.shown(range(2)), codes.best.unit[:2])
+
+
 def test_correlations_are_numpys():
     one, other = (torch.rand(4, 9, generator=torch.Generator().manual_seed(seed)) for seed in range(2))
     slow = [np.corrcoef(a, b)[0, 1] for a, b in zip(one.numpy(), other.numpy(), strict=True)]
