@@ -14,7 +14,7 @@ from layerscope.codes import Coded, encode
 from layerscope.decoding import attribution
 from layerscope.decoding.attribution import METHODS, attribute, blurred
 from layerscope.decoding.coder import spread_of, weights_held
-from layerscope.decoding.decoded import code_path, decode
+from layerscope.decoding.decoded import _units, code_path, decode
 from layerscope.decoding.exemplars import contrasts, exemplars, receptive_field
 from layerscope.decoding.fidelity import agreement_rows, correlations, margin_drops, random_scores
 from layerscope.decoding.inversion import Inverted, Recipe, invert, starts, total_variation
@@ -326,7 +326,8 @@ def test_ridge_is_the_closed_form_and_its_penalty_the_best_by_leaving_out():
     generator = torch.Generator().manual_seed(0)
     x, noise = (torch.randn(40, k, generator=generator, dtype=torch.float64) for k in (6, 3))
     y = x @ torch.randn(6, 3, generator=generator, dtype=torch.float64) + noise
-    weights, penalty = ridge(x, y)
+    before, after, penalty = ridge(x, y)
+    weights = before @ after
     a, b = x - x.mean(0), y - y.mean(0)
     torch.testing.assert_close(weights, torch.linalg.solve(a.T @ a + penalty * torch.eye(6, dtype=a.dtype), a.T @ b))
 
@@ -352,6 +353,21 @@ def test_a_readout_of_the_input_itself_tells_all_of_it_and_less_from_codes(tiny_
     told, true = activation(codes.vectors[others]), codes.shown(others)
     lost = (told - true).square().sum() / (true - codes.shown(order[:20]).mean(0)).square().sum()
     assert activation.explained == pytest.approx(1 - float(lost), abs=1e-5)
+
+
+def test_a_readout_of_wide_layers_and_large_inputs_keeps_no_product_of_both():
+    x, y = (torch.rand(6, wide, generator=torch.Generator().manual_seed(0)).double() for wide in (300, 500))
+    before, after, _ = ridge(x, y)
+    assert (before.shape, after.shape) == ((300, 6), (6, 500))
+
+
+def test_a_readout_of_few_samples_is_refused(tmp_path):
+    network, data = Network(nn.Sequential(nn.Linear(5, 2)).eval()), load_data(torch.rand(3, 5))
+    recording = record(network, data, ["0"], tmp_path, reductions=["flatten"], show_progress=False)
+    atlas = fit_atlas(recording, Grid(1, 2), show_progress=False)
+    codes = LayerCodes.of(Coded(recording, atlas, encode(recording, atlas)), Layer("0", "flatten"), network, data)
+    with pytest.raises(ValueError, match=r"one vector for each of four samples or more; got 3 for 3 of them\."):
+        fit_readout(codes)
 
 
 def test_readouts_that_cannot_be_are_refused(codes):
@@ -474,6 +490,15 @@ def test_attributions_that_cannot_be_are_refused(codes, monkeypatch):
         attribute(codes.coder, inputs, units)
 
 
+def test_what_fails_inside_captum_is_not_taken_for_its_absence(codes, monkeypatch):
+    def broken(name):
+        raise ModuleNotFoundError("No module named 'matplotlob'", name="matplotlob")
+
+    monkeypatch.setattr(attribution, "import_module", broken)
+    with pytest.raises(ModuleNotFoundError, match=r"No module named 'matplotlob'"):
+        attribute(codes.coder, codes.shown(range(2)), codes.best.unit[:2])
+
+
 def test_correlations_are_numpys():
     one, other = (torch.rand(4, 9, generator=torch.Generator().manual_seed(seed)) for seed in range(2))
     slow = [np.corrcoef(a, b)[0, 1] for a, b in zip(one.numpy(), other.numpy(), strict=True)]
@@ -567,8 +592,8 @@ def test_a_code_path_is_a_samples_unit_at_every_layer(tiny_run):
 
 def test_agreement_of_two_starts_from_noise_beside_other_units(tiny_run):
     found = decode(
-        tiny_run, "input", network=tiny_network(), data=tiny_data(), recipe=Recipe(steps=60), attribution=None,
-        agreement=True, **QUIET,
+        tiny_run, "input", np.arange(12), network=tiny_network(), data=tiny_data(), recipe=Recipe(steps=60),
+        attribution=None, agreement=True, **QUIET,
     )  # fmt: skip
     row = found.results[found.results["measure"] == "inversion_agreement"].iloc[0]
     assert row["value"] > 0.9  # the input's own prototypes are inverted by themselves
@@ -592,6 +617,52 @@ def test_agreement_of_two_starts_from_noise_beside_other_units(tiny_run):
 def test_layers_and_units_that_are_not_there_are_refused(tiny_run, layer, unit, told):
     with pytest.raises(ValueError, match=told):
         decode(tiny_run, layer, unit, network=tiny_network(), data=tiny_data(), **QUIET)
+
+
+@pytest.mark.parametrize(
+    ("unit", "units"),
+    [
+        (np.int32(5), [5]),
+        (np.array([5, 3]), [5, 3]),
+        (np.array(5), [5]),
+        ([np.int32(5), torch.tensor(3)], [5, 3]),
+        (torch.tensor([5, 3]), [5, 3]),
+        (torch.tensor(5), [5]),
+        (range(2), [0, 1]),
+    ],
+)
+def test_units_are_whole_numbers_of_any_kind(codes, unit, units):
+    found = _units(codes, unit)
+    assert found == units
+    assert {type(one) for one in found} == {int}
+
+
+@pytest.mark.parametrize(
+    "unit", [1.0, [1.5], None, np.array([0.5]), torch.tensor([True, False]), [[1, 2]], np.array([])]
+)
+def test_units_that_are_no_whole_numbers_are_refused(codes, unit):
+    with pytest.raises(ValueError, match=r"`unit` must be a unit's number, several, 'all', or a code path; got "):
+        _units(codes, unit)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"recipe": "mean"}, r"`recipe` must be a Recipe, 'auto', or None for no inversions; got 'mean'\."),
+        ({"attribution": "guess"}, r"`attribution` must be one of integrated-gradients, .*'auto', .*; got 'guess'\."),
+        ({"count": 0}, r"`count` must be a whole number, at least 1; got 0\."),
+        ({"attributed": -1}, r"`attributed` must be a whole number, at least 0; got -1\."),
+        ({"agreement": True}, r"needs two units of a layer at least; `unit` gives \[0\] of 'middle\|mean'\."),
+        ({"unit": {}}, r"`unit` is a code path of no layer, and `layer` 'middle' means middle\|mean, none of which is"),
+        (
+            {"unit": {Layer("middle", "sketch:512"): 3}},
+            r"a code path of middle\|sketch:512, and `layer` 'middle' means",
+        ),
+    ],
+)
+def test_what_decode_is_asked_must_be_there(tiny_run, options, told):
+    with pytest.raises(ValueError, match=told):
+        decode(tiny_run, "middle", **{"unit": 0, "network": tiny_network(), "data": tiny_data(), **QUIET, **options})
 
 
 def test_another_network_and_other_data_are_refused(tiny_run):

@@ -9,9 +9,12 @@ from matplotlib.axes import Axes
 from test_cli import ARGUMENTS, call, place  # noqa: F401 - a fixture
 from test_decoding import tiny_network
 
+from layerscope import Network, fit_atlas, load_data, record
+from layerscope.codes import Coded, encode
 from layerscope.decoding import Recipe, contact_sheet, decode, unit_sheet
 from layerscope.decoding.pages import write_decoding
 from layerscope.layers import Layer
+from layerscope.som import Grid
 
 MIDDLE = Layer("middle", "mean")
 
@@ -99,6 +102,21 @@ def test_sheets_that_cannot_be_drawn_are_refused(decoding, tiny_run):
     )  # fmt: skip
     with pytest.raises(ValueError, match=r"`decoding` holds no inversion of 'middle\|mean'; decode it with one\."):
         contact_sheet(bare)
+
+
+def test_samples_that_are_no_images_have_no_sheets(tmp_path):
+    network, data = Network(torch.nn.Sequential(torch.nn.Linear(5, 2)).eval()), load_data(torch.rand(20, 5))
+    recording = record(network, data, ["0"], tmp_path, reductions=["flatten"], show_progress=False)
+    atlas = fit_atlas(recording, Grid(2, 2), show_progress=False)
+    found = decode(
+        Coded(recording, atlas, encode(recording, atlas)), "0", network=network, data=data, recipe=None,
+        attribution=None, show_progress=False,
+    )  # fmt: skip
+    for draw in (contact_sheet, lambda decoding: unit_sheet(decoding, 0)):
+        with pytest.raises(
+            ValueError, match=r"There are no images to show: samples of .* are not \(channels, height, "
+        ):
+            draw(found)
 
 
 def test_a_decoding_is_written_as_sheets_and_tables(decoding, tmp_path):

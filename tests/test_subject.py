@@ -52,7 +52,10 @@ def test_a_run_from_specs_loads_both_by_itself(tmp_path, monkeypatch, fitted):
         "run", "py:subject_nets:make", "npz:all.npz", grid=(3, 4), attack=None, untrained=0, draws=50, seed=2,
         layers="stem", progress=False, **options,
     ).run()  # fmt: skip
+    loaded = []
+    monkeypatch.setattr("conftest.tiny_module", lambda: loaded.append(1) or tiny_module())
     _, data = subject(run)
+    assert loaded == [1]
     assert data.fingerprint == run.settings["fingerprints"]["data"]
     assert list(data.rows) == run.recordings["clean"].ids.tolist()
     assert len(data) == (120 if fitted else 40)

@@ -113,7 +113,7 @@ class Run:
         Raises:
             ValueError: if the run was made from an object, which no folder can hold.
         """
-        return load_network(self._spec("network"))
+        return load_network(self.spec("network"))
 
     @property
     def data(self) -> Data:
@@ -122,7 +122,7 @@ class Run:
         Raises:
             ValueError: if the run was made from an object, which no folder can hold.
         """
-        return self.measured(load_data(self._spec("data"), resize=self.network.resize, show_progress=False))
+        return self.measured(load_data(self.spec("data"), resize=self.network.resize, show_progress=False))
 
     def measured(self, data: Data) -> Data:
         """Of all data that the study was given, those that it measured; given these, themselves."""
@@ -131,7 +131,12 @@ class Run:
             return data
         return data.split(FIT_SHARE, seed=asked["seed"])[1]
 
-    def _spec(self, what: str) -> str:
+    def spec(self, what: str) -> str:
+        """The spec of the `network` or the `data` that the run was made from.
+
+        Raises:
+            ValueError: if it was made from an object, which no folder can hold.
+        """
         spec: str = self.settings["asked"][what]
         if spec.startswith(OBJECT):
             raise ValueError(

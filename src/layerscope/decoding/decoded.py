@@ -1,13 +1,15 @@
 """The one door: run, layer and unit to what the code stands for, with its fidelity beside it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import nan
-from typing import Any, NamedTuple, TypeAlias
+from operator import index
+from typing import Any, NamedTuple, SupportsIndex, TypeAlias
 
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from layerscope.codes import Coded
@@ -98,7 +100,11 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be made of each unit."""
+    """What is to be made of each unit.
+
+    Raises:
+        ValueError: if an option is none of those that there are.
+    """
 
     recipe: Recipe | str | None
     attribution: str | None
@@ -106,7 +112,19 @@ class Asked:
     attributed: int
     agreement: bool
     seed: int
-    progress: bool
+
+    def __post_init__(self) -> None:
+        if not (self.recipe is None or self.recipe == AUTO or isinstance(self.recipe, Recipe)):
+            raise ValueError(f"`recipe` must be a Recipe, '{AUTO}', or None for no inversions; got {self.recipe!r}.")
+        if self.attribution not in (None, AUTO, *METHODS):
+            raise ValueError(
+                f"`attribution` must be one of {', '.join(METHODS)}, '{AUTO}', or None for none; got "
+                f"{self.attribution!r}."
+            )
+        for name, least in (("count", 1), ("attributed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"`{name}` must be a whole number, at least {least}; got {value!r}.")
 
     def of(self, codes: LayerCodes) -> "Asked":
         """The same with `auto` settled by what the layer and the samples allow."""
@@ -123,7 +141,7 @@ class Asked:
 def decode(
     run: Run | Coded,
     layer: str | Layer,
-    unit: int | Sequence[int] | str | CodePath = "all",
+    unit: SupportsIndex | Sequence[SupportsIndex] | NDArray[Any] | Tensor | str | CodePath = "all",
     *,
     network: Network | nn.Module | str | None = None,
     data: Any = None,
@@ -148,14 +166,15 @@ def decode(
         attribution: one of `METHODS`; None leaves it out, `auto` takes integrated gradients where there is one vector
             per sample. Needs captum.
         count: of nearest and of typical exemplars per unit.
-        attributed: of the typical ones, how many per unit are attributed.
-        agreement: whether to invert twice more, from two seeds of noise, to see how alike the results are.
+        attributed: of the typical ones, how many per unit are attributed; 0 for none.
+        agreement: whether to invert twice more, from two seeds of noise, to see how alike the results are;
+            of two units at least.
         seed: of everything that is drawn.
         show_progress: whether to draw a progress bar.
 
     Raises:
-        ValueError: if there is no such layer or unit, network or data can't be loaded again, or the layer can't be
-            inverted or attributed though that is asked for.
+        ValueError: if there is no such layer or unit, an option is out of range, network or data can't be loaded again,
+            the layer can't be inverted or attributed though that is asked for, or agreement is asked of one unit.
         RunMismatchError: if network or data are not what was recorded.
         ImportError: if attribution is asked for and captum is not installed; says the pip line.
     """
@@ -163,9 +182,9 @@ def decode(
     chosen = _layers(coded, layer)
     path = {str(one): number for one, number in unit.items()} if isinstance(unit, Mapping) else None
     if path is not None:
-        chosen = [one for one in chosen if str(one) in path]
+        chosen = _on_path(chosen, path, layer)
+    asked = Asked(recipe, attribution, count, attributed, agreement, seed)
     made, samples = _loaded(run, network, data)
-    asked = Asked(recipe, attribution, count, attributed, agreement, seed, show_progress)
     every: list[Decoded] = []
     rows: list[Result] = []
     codes: dict[Layer, LayerCodes] = {}
@@ -174,6 +193,11 @@ def decode(
         for one in chosen:
             codes[one] = LayerCodes.of(coded, one, made, samples)
             units = _units(codes[one], unit if path is None else path[str(one)])
+            if agreement and len(units) < 2:
+                raise ValueError(
+                    "`agreement` holds inversions of a unit against those of others, and needs two units of a layer at "
+                    f"least; `unit` gives {units} of '{one}'. Ask for several, or leave agreement out."
+                )
             own, found, readout = _decode_layer(codes[one], units, asked.of(codes[one]))
             every += own
             rows += found
@@ -289,16 +313,30 @@ def _layers(coded: Coded, wanted: str | Layer) -> list[Layer]:
     return found
 
 
+def _on_path(chosen: list[Layer], path: Mapping[str, Any], wanted: str | Layer) -> list[Layer]:
+    """Those layers that a code path passes."""
+    found = [one for one in chosen if str(one) in path]
+    if not found:
+        raise ValueError(
+            f"`unit` is a code path of {', '.join(path) or 'no layer'}, and `layer` {str(wanted)!r} means "
+            f"{', '.join(map(str, chosen))}, none of which is on it. Give the path's reduction after a bar: '*|mean'."
+        )
+    return found
+
+
 def _units(codes: LayerCodes, wanted: Any) -> list[int]:
-    """Units by number, or all."""
-    if wanted == "all":
+    """Units by number, or all: whole numbers of any kind, in sequences, arrays and tensors."""
+    if isinstance(wanted, str) and wanted == "all":
         return list(codes.units)
-    given = [wanted] if isinstance(wanted, int) else wanted
-    if isinstance(given, str) or not len(given) or not all(isinstance(one, int) for one in given):
+    plain = wanted.tolist() if isinstance(wanted, Tensor) or hasattr(wanted, "__array__") else wanted
+    given = list(plain) if isinstance(plain, Iterable) and not isinstance(plain, str) else [plain]
+    whole = [one for one in given if isinstance(one, SupportsIndex) and not isinstance(one, bool)]
+    if not given or len(whole) < len(given):
         raise ValueError(f"`unit` must be a unit's number, several, 'all', or a code path; got {wanted!r}.")
-    for one in given:
+    units = [index(one) for one in whole]
+    for one in units:
         check_unit(codes, one)
-    return list(given)
+    return units
 
 
 def _loaded(run: Run | Coded, network: Any, data: Any) -> tuple[Network, Data]:

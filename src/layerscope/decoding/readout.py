@@ -24,7 +24,10 @@ ENTRIES = 2**26
 class Readout:
     """A ridge regression from vectors to inputs, fitted on one half of the samples and measured on the other."""
 
-    weights: Float[Tensor, "d p"]
+    before: Float[Tensor, "d r"]
+    """The first factor of the weights, whose rank is at most the number of samples that they were fitted on: their
+    product would be as large as a vector times an input."""
+    after: Float[Tensor, "r p"]
     centre: Float[Tensor, " d"]
     """Of the vectors."""
     mean: Float[Tensor, " p"]
@@ -43,11 +46,11 @@ class Readout:
 
     def __call__(self, vectors: Vectors) -> Inputs:
         """(n, ...): the inputs that vectors tell of; they may leave the bounds a little."""
-        return ((vectors.double() - self.centre) @ self.weights + self.mean).float().view(-1, *self.shape)
+        return ((vectors.double() - self.centre) @ self.before @ self.after + self.mean).float().view(-1, *self.shape)
 
     def along(self, steps: Vectors) -> Inputs:
         """(n, ...): how the input changes along steps between vectors, such as from prototype to prototype."""
-        return (steps.double() @ self.weights).float().view(-1, *self.shape)
+        return (steps.double() @ self.before @ self.after).float().view(-1, *self.shape)
 
 
 def fit_readout(codes: LayerCodes, kind: str = "activation", *, seed: int = 0) -> Readout:
@@ -84,18 +87,22 @@ def fit_readout(codes: LayerCodes, kind: str = "activation", *, seed: int = 0) -
     assert isinstance(inputs, Tensor)
     own, others = torch.arange(len(order)).chunk(2)
     flat = inputs.flatten(1).double()
-    weights, penalty = ridge(vectors[own].double(), flat[own])
+    before, after, penalty = ridge(vectors[own].double(), flat[own])
     centre, mean = vectors[own].double().mean(0), flat[own].mean(0)
-    told = (vectors[others].double() - centre) @ weights + mean
+    told = (vectors[others].double() - centre) @ before @ after + mean
     lost, spread = ((values - flat[others]).square().sum(1) for values in (told, mean))
     explained = 1 - float(lost.sum() / spread.sum())
     draws = resample(len(others), DRAWS, seed=seed).double()
     bounds = interval(explained, 1 - (draws @ lost) / (draws @ spread))
-    return Readout(weights, centre, mean, tuple(inputs.shape[1:]), penalty, explained, bounds, len(others))
+    return Readout(before, after, centre, mean, tuple(inputs.shape[1:]), penalty, explained, bounds, len(others))
 
 
-def ridge(vectors: Float[Tensor, "n d"], targets: Float[Tensor, "n p"]) -> tuple[Float[Tensor, "d p"], float]:
-    """Weights between centred vectors and centred targets, and the penalty, by generalised cross-validation.
+def ridge(
+    vectors: Float[Tensor, "n d"], targets: Float[Tensor, "n p"]
+) -> tuple[Float[Tensor, "d r"], Float[Tensor, "r p"], float]:
+    """Weights between centred vectors and centred targets as two factors, and the penalty.
+
+    The penalty is the best by generalised cross-validation; r is the lesser of n and d.
 
     Golub, Heath & Wahba 1979 (Technometrics 21): the penalty of the least |residual|^2 / (n - degrees of freedom)^2.
     """
@@ -110,4 +117,4 @@ def ridge(vectors: Float[Tensor, "n d"], targets: Float[Tensor, "n p"]) -> tuple
         score = lost / max(len(vectors) - 1 - float(kept.sum()), 1e-9) ** 2
         best = min(best, (score, penalty))
     shrunk = sizes / (sizes.square() + best[1])
-    return right.T @ (shrunk[:, None] * along), best[1]
+    return right.T, shrunk[:, None] * along, best[1]

@@ -27,7 +27,8 @@ def subject(run: Run, network: Network | nn.Module | str | None = None, data: An
     """
     found = run.network if network is None else load_network(network)
     _check("network", found.fingerprint(), run, "its weights, its preprocessing or its code differ")
-    samples = run.data if data is None else run.measured(load_data(data, resize=found.resize, show_progress=False))
+    given = run.spec("data") if data is None else data
+    samples = run.measured(load_data(given, resize=found.resize, show_progress=False))
     _check("data", samples.fingerprint, run, "samples, labels, their order or how files are resized differ")
     return found, samples
 
