@@ -17,7 +17,7 @@ import torch
 import layerscope as ls
 from layerscope.results import select
 from layerscope.som import Grid
-from layerscope.stats import clustered_share_interval, widest
+from layerscope.stats import clustered_mean_interval, clustered_share_interval, resample_clusters, widest
 
 LAYERS = ("stem", "blocks.1", "blocks.3", "blocks.4", "blocks.5")
 
@@ -64,6 +64,31 @@ def coverage_of_two(draws: int = 400) -> None:
             print(f"{where}: {one:.3f}, {other:.3f}, wider {wider:.3f}")
 
 
+def coverage_of_means(draws: int = 400) -> None:
+    """The same of a mean's intervals: normal samples, a part of whose variance is set by codes moved from and to."""
+    generator = np.random.default_rng(0)
+    parts = {
+        "from": (1 / 2, 0),
+        "to": (0, 1 / 2),
+        "both": (1 / 4, 1 / 4),
+        "to alone": (0, 1),
+        "both alone": (1 / 2, 1 / 2),
+    }
+    for counts, (how, shares) in product(((60, 10), (20, 20)), parts.items()):
+        held = np.zeros(3)
+        for seed in range(draws):
+            clusters = [torch.from_numpy(generator.integers(many, size=300)) for many in counts]
+            values = torch.from_numpy(max(0.0, 1 - sum(shares)) ** 0.5 * generator.normal(size=300))
+            for many, which, part in zip(counts, clusters, shares, strict=True):
+                values += part**0.5 * torch.from_numpy(generator.normal(size=many))[which]
+            bounds = [
+                clustered_mean_interval(values, resample_clusters(which, 200, seed=seed), which) for which in clusters
+            ]
+            held += [low <= 0 <= high for low, high in (*bounds, widest(bounds))]
+        one, other, wider = held / draws
+        print(f"mean, {counts[0]} from, {counts[1]} to, set by {how}: {one:.3f}, {other:.3f}, wider {wider:.3f}")
+
+
 def coverage(draws: int = 400) -> None:
     """How often the interval holds a share, by clusters, samples, the share, and the part of its variance shared."""
     generator = np.random.default_rng(0)
@@ -88,4 +113,5 @@ def coverage(draws: int = 400) -> None:
 if __name__ == "__main__":
     coverage()
     coverage_of_two()
+    coverage_of_means()
     whole_maps()

@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import tiny_data, tiny_module
 from handmade import gaussian
+from scipy.stats import norm, t
 from torch import nn
 from typer.testing import CliRunner
 
@@ -151,7 +152,13 @@ def test_every_number_is_that_of_a_slow_loop(tiny):
     for measure, values in (("probability", changes), ("log_odds", odds)):
         drawn = [torch.tensor(bootstrapped_means(values, codes)) for codes in alike]
         told = rate(found, f"causal_{measure}_shift", "clean:dose=0.5", "stem")
-        bounds = wider(*(interval(np.mean(values), means) for means in drawn))
+        each = []
+        for codes, means in zip(alike, drawn, strict=True):
+            groups = len(set(codes.tolist()))
+            stretch = (groups / (groups - 1)) ** 0.5 * t.ppf(0.975, groups - 1) / norm.ppf(0.975)
+            low, high = interval(np.mean(values), means)
+            each.append(tuple(np.mean(values) + stretch * (bound - np.mean(values)) for bound in (low, high)))
+        bounds = wider(*each)
         assert (told["low"], told["high"]) == pytest.approx(bounds, rel=1e-3, abs=1e-4)
     close = functools.partial(pytest.approx, rel=1e-3, abs=1e-5)
     assert rate(found, "causal_probability_shift", "clean:dose=0.5", "stem")["value"] == close(np.mean(changes))

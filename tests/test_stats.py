@@ -20,6 +20,7 @@ from layerscope.measures.information import left_over
 from layerscope.stats import (
     Z,
     bootstrapped,
+    clustered_mean_interval,
     clustered_share_interval,
     dealt_groups,
     holm,
@@ -475,3 +476,20 @@ def test_the_wider_of_two_intervals_covers_a_share_that_one_the_other_or_both_ki
         both += low <= 0.7 <= high
     assert both / 200 >= 0.92
     assert part == 0 or small / 200 < 0.8
+
+
+def test_the_interval_of_a_mean_over_few_clusters_covers_it_and_there_is_none_over_one():
+    generator = np.random.default_rng(0)
+    hits, plain = 0, 0
+    for draw in range(600):
+        clusters = torch.from_numpy(generator.integers(10, size=200))
+        values = torch.from_numpy(generator.normal(size=10))[clusters] + gaussian(200, seed=draw)
+        drawn = resample_clusters(clusters, 200, seed=draw)
+        low, high = clustered_mean_interval(values, drawn, clusters)
+        hits += low <= 0 <= high
+        low, high = interval(float(values.mean()), (drawn @ values) / drawn.sum(1))
+        plain += low <= 0 <= high
+    assert 0.91 <= hits / 600 <= 0.98  # 0.94 over many draws, and 0.88 of bootstraps as they are
+    assert plain / 600 < 0.91
+    one = torch.zeros(200, dtype=torch.int64)
+    assert all(isnan(bound) for bound in clustered_mean_interval(values, resample_clusters(one, 200, seed=0), one))

@@ -150,6 +150,26 @@ def clustered_share_interval(counted: Flags, clusters: Units) -> tuple[float, fl
     return _wilson(float(counted.double().mean()), n / max(1.0, effect) * student**2)
 
 
+def clustered_mean_interval(values: PerSample, weights: Weights, clusters: Units) -> tuple[float, float]:
+    """95 % interval of a mean over samples that come in clusters, those of a cluster being alike.
+
+    That of its bootstrap replicates, stretched for few clusters as textbooks do: by sqrt(G / (G - 1)), what a
+    bootstrap of G clusters falls short of their spread, and by Student's quantile over the normal one. NaN with fewer
+    than two clusters.
+
+    Args:
+        values: (n,).
+        weights: (draws, n), draws of clusters; see `resample_clusters`.
+        clusters: (n,), the cluster of each.
+    """
+    groups, value, drawn = len(clusters.unique()), float(values.mean()), weights.double()
+    if groups < 2:
+        return nan, nan
+    stretch = sqrt(groups / (groups - 1)) * float(stdtrit(groups - 1, (1 + LEVEL) / 2)) / Z
+    low, high = interval(value, (drawn @ values.double()) / drawn.sum(1))
+    return value - stretch * (value - low), value + stretch * (high - value)
+
+
 def widest(intervals: Iterable[tuple[float, float]]) -> tuple[float, float]:
     """The widest of several intervals; those that are NaN are passed over, where any is not.
 

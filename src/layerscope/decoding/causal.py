@@ -24,8 +24,9 @@ alone. Intervals are of other samples and codes of the same kind, with this netw
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
-from math import isfinite, log, nan
+from math import isfinite, log
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,9 +49,9 @@ from layerscope.recording import Recording
 from layerscope.reductions import Pieces
 from layerscope.results import Place, Result, finding, table
 from layerscope.run import Run
-from layerscope.stats import clustered_share_interval, interval, resample_clusters, widest
+from layerscope.stats import clustered_mean_interval, clustered_share_interval, resample_clusters, widest
 from layerscope.store import save_table
-from layerscope.types import Flags, Labels, Logits, PerSample, Samples, Units, Vectors, Weights
+from layerscope.types import Flags, Labels, Logits, PerSample, Samples, Units, Vectors
 
 SAMPLES = 500
 """That are moved, where nothing else is asked."""
@@ -304,7 +305,7 @@ class _Told:
                 bounds = widest(clustered_share_interval(became, alike) for alike in clusters)
                 yield finding(name, float(became.double().mean()), bounds, len(became), place)
                 for effect, values in (("probability", probability), ("log_odds", odds)):
-                    bounds = widest(_bounds(values, drawn) for drawn in weights)
+                    bounds = widest(map(partial(clustered_mean_interval, values), weights, clusters))
                     yield finding(f"causal_{effect}_shift", float(values.mean()), bounds, len(values), place)
 
     def pairs(self, dose: int) -> Iterator[dict[str, Any]]:
@@ -330,14 +331,6 @@ class _Told:
     def _kept(self, kind: Kind) -> Flags:
         """The samples that this kind of shift has."""
         return self.steps.complete if kind == "codes" else torch.ones(len(self.plan.ids), dtype=torch.bool)
-
-
-def _bounds(values: PerSample, weights: Weights) -> tuple[float, float]:
-    """The interval of a mean by its replicates on draws of clusters; none where there is one cluster."""
-    if bool((weights == 1).all()):
-        return nan, nan
-    drawn = weights.double()
-    return interval(float(values.mean()), (drawn @ values) / drawn.sum(1))
 
 
 def _check_answers(before: Labels, own: Labels) -> None:
