@@ -484,7 +484,7 @@ def test_the_interval_of_a_mean_over_few_clusters_covers_it_and_there_is_none_ov
     for draw in range(600):
         clusters = torch.from_numpy(generator.integers(10, size=200))
         values = torch.from_numpy(generator.normal(size=10))[clusters] + gaussian(200, seed=draw)
-        drawn = resample_clusters(clusters, 200, seed=draw)
+        drawn = resample_clusters(clusters, 200, seed=draw).double()
         low, high = clustered_mean_interval(values, drawn, clusters)
         hits += low <= 0 <= high
         low, high = interval(float(values.mean()), (drawn @ values) / drawn.sum(1))
