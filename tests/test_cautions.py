@@ -19,6 +19,14 @@ def cautions(folder, module, inputs, rows=(), *, reductions=("mean",)):
     return cautions_of(recording, table(found), network, load_data(inputs), Grid(2, 2))
 
 
+@pytest.mark.parametrize(("chance", "told"), [(0.09, False), (-0.09, False), (0.14, True), (-0.14, True)])
+def test_label_information_that_is_mostly_bias_is_warned_of(tmp_path, chance, told):
+    rows = [finding("label_information", 0.5, (0.4, 0.6), 99, Place("1", 2), null_shuffled=chance)]
+    found = cautions(tmp_path, linear(gaussian(3, 4)), gaussian(60, 4), rows)
+    warning = "With shuffled labels, label information is still up to 0.14 of H(label) from 0, the truth: 60 samples"
+    assert any(one.startswith(warning) for one in found) is told
+
+
 def spread(layer, value, reduction="sketch:16"):
     return finding("participation_ratio", value, (value, value), 99, Place(layer, 1, "clean", reduction))
 

@@ -146,10 +146,10 @@ def cautions_of(recording: Recording, results: pd.DataFrame, network: Network, m
             f"{', '.join(still)} never changes, and has a participation ratio of 0 and no dimension, gap or "
             "separation. A dead layer says nothing; look at its weights."
         )
-    chance = select(results, measure="label_information", condition="clean")["null_shuffled"].max()
+    chance = select(results, measure="label_information", condition="clean")["null_shuffled"].abs().max()
     if chance > CHANCE:
         found.append(
-            f"With shuffled labels, label information is still up to {chance:.2f} of H(label), where the truth is 0: "
+            f"With shuffled labels, label information is still up to {chance:.2f} of H(label) from 0, the truth: "
             f"{n} samples are few for {len(grid)} units and this many classes. Give more samples or a smaller grid."
         )
     accuracy = select(results, measure="accuracy")
