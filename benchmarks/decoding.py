@@ -41,7 +41,7 @@ def main() -> None:
     run = ls.load_run(options.run)
     coded = Coded(run.recordings["clean"], run.atlas, run.codes["clean"])
     network = run.network
-    codes = LayerCodes.of(coded, Layer(options.layer, options.reduction), network, run.read_data(network))
+    codes = LayerCodes.of(coded, Layer(options.layer, options.reduction), network, run.data)
     units = torch.arange(len(codes.fitted.grid))
     assert codes.mean_input is not None
     some = units[torch.randperm(len(units), generator=torch.Generator().manual_seed(0))[: options.alone]]
