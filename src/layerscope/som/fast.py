@@ -133,7 +133,7 @@ def solve_fast(
         radii = [sigma for sigma in radii if sigma <= LEVEL_START] or [radius[1]]
     else:
         history = []
-        starts = iter([initial if axes is None else product(initial, axes.T)])
+        starts = iter([_Refined(initial if axes is None else product(initial, axes.T), [])])
     refine = partial(_refined, coordinates, grid, radii[:-1], sampled=initial is None, unit_length=unit_length)
     prototypes, fine = _best_of(map(refine, starts), coordinates, grid, radius[1], unit_length=unit_length)
     units, tally = _assigned(coordinates.vectors, prototypes)
@@ -242,8 +242,8 @@ def _starts(
     *,
     from_plane: bool,
     unit_length: bool,
-) -> tuple[Iterator[Prototypes], list[Epoch]]:
-    """Prototypes on the full grid from the coarse maps that were left in the end, best first, each when asked for.
+) -> tuple["Iterator[_Refined]", list[Epoch]]:
+    """Maps on the full grid from the coarse maps that were left in the end, best first, each when asked for.
 
     And the epochs of the coarse maps.
     """
@@ -263,8 +263,9 @@ def _starts(
 
 def _carried(
     coordinates: _Coordinates, levels: Sequence[Grid], end: float, prototypes: Prototypes, *, unit_length: bool
-) -> Float[Tensor, "full d"]:
-    """A coarse map's prototypes on the full grid, refined on each level between the two."""
+) -> "_Refined":
+    """A coarse map on the full grid, refined on each level between the two."""
+    epochs = []
     for coarse, level in pairwise(levels):
         prototypes = _resampled(prototypes, coarse, level)
         if level is not levels[-1]:
@@ -272,8 +273,9 @@ def _carried(
             for sigma in geometric(max(LEVEL_START, end / scale), max(LEVEL_END, end / scale), MIDDLE_EPOCHS):
                 vectors = coordinates.vectors[: _rows_needed(coordinates, level, sigma)]
                 _, tally = _assigned(vectors, prototypes)
+                epochs.append(_epoch(coordinates, level, sigma * scale, prototypes, tally))
                 prototypes = means(tally, level, sigma, prototypes, unit_length=unit_length)
-    return prototypes
+    return _Refined(prototypes, epochs)
 
 
 class _Refined(NamedTuple):
@@ -288,13 +290,13 @@ def _refined(
     coordinates: _Coordinates,
     grid: Grid,
     radii: Sequence[float],
-    prototypes: Prototypes,
+    start: _Refined,
     *,
     sampled: bool,
     unit_length: bool,
 ) -> _Refined:
     """Train on the full grid, each epoch on as many rows as it needs, or on all."""
-    epochs = []
+    prototypes, epochs = start.prototypes, [*start.epochs]
     for sigma in radii:
         many = _rows_needed(coordinates, grid, sigma) if sampled else len(coordinates.vectors)
         vectors = coordinates.vectors[:many]
@@ -330,7 +332,7 @@ def _worth(fit: Fit) -> float:
 
 
 def _epoch(coordinates: _Coordinates, grid: Grid, radius: float, prototypes: Prototypes, tally: Tally) -> Epoch:
-    """What an epoch on the full grid was, from the tally of its rows."""
+    """What an epoch was, from the tally of its rows; `radius` in steps of the full grid."""
     many = round(float(tally.counts.sum()))
     told = tally.explained(prototypes, _energy(coordinates.vectors[:many]))
     return Epoch(radius, len(grid), many, told * coordinates.share)
