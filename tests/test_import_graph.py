@@ -29,7 +29,7 @@ LAYERS = [  # low to high; names on one line are siblings and may not import eac
     {"flow", "robustness", "vulnerability", "figures", "cautions"},
     {"report", "demo", "printing"},
     {"run"},
-    {"decoding"},
+    {"decoding", "export"},
     {"study"},
     {"cli"},
     {"__main__"},
