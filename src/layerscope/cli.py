@@ -357,7 +357,9 @@ def export(
             plain.print(f"Note: {note}")
         for path in made.files:
             plain.print(f"Written: {path}")
-        plain.print(f"{made.rows:,} samples" + (f"; open them with: {made.command}" if made.command else ""))
+        plain.print(f"{made.rows:,} samples; x and y: the map of {made.map}")
+        if made.command:
+            plain.print(f"Open with: {made.command}")
 
 
 @app.command(epilog="Example: layerscope report runs/mine")

@@ -29,6 +29,8 @@ class Exported:
     """All but single pictures."""
     rows: int
     """Samples."""
+    map: str
+    """Whose map gives x and y: layer, reduction and condition."""
     command: str
     """What opens it, on a command line; empty where any program does."""
     notes: tuple[str, ...]
@@ -106,4 +108,4 @@ def export(
     if tool.shows_pictures and samples.pictures is None:
         notes.append(f"The run holds no pictures of its samples, so that {to} gets everything but images.")
     written = tool.write(samples, out)
-    return Exported(tuple(written), len(samples.table), tool.command(samples, out), tuple(notes))
+    return Exported(tuple(written), len(samples.table), samples.map, tool.command(samples, out), tuple(notes))

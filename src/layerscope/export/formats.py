@@ -79,7 +79,7 @@ def write_tensorboard(samples: Samples, folder: Path) -> list[Path]:
         _written(folder / "metadata.tsv", _metadata(samples.table)),
     ]
     embedding = [
-        f"tensor_name: {_quoted(samples.vectors_name)}", 'tensor_path: "tensors.tsv"', 'metadata_path: "metadata.tsv"',
+        f"tensor_name: {_quoted(samples.map)}", 'tensor_path: "tensors.tsv"', 'metadata_path: "metadata.tsv"',
     ]  # fmt: skip
     if samples.pictures is not None:
         page, width, height = sheet(samples.pictures)

@@ -44,8 +44,8 @@ class Samples:
     """(n, channels, height, width), bytes, one or three channels; None where samples are no images."""
     vectors: Tensor
     """(n, width): what the chosen layer said."""
-    vectors_name: str
-    """The layer, its reduction and the condition of those."""
+    map: str
+    """Whose map gives x and y, and whose vectors those are: layer, reduction and condition."""
     title: str
     """The network's name."""
 
@@ -76,7 +76,7 @@ def samples_of(run: Run, chosen: Chosen, seed: int) -> Samples:
     """The table, the pictures and the chosen layer's vectors, row by row the same samples."""
     recording = run.recordings[chosen.conditions[0]]
     table = table_of(run, chosen, seed)
-    name = f"{chosen.layer} {chosen.conditions[0]}"
+    name = f"{chosen.layer} under {chosen.conditions[0]}"
     return Samples(table, None, recording.vectors(chosen.layer), name, run.settings["chosen"]["network"])
 
 
