@@ -7,20 +7,25 @@ from importlib.resources import files
 from layerscope.explorer.javascript import Module, parse
 
 ENTRY = "main.js"
+"""The module that exports `start`."""
 STYLE = "style.css"
 ENDS = re.compile(r"<!--|</?(?:script|style)", re.IGNORECASE)
 """What would end a script or a style that stands inside HTML, or hide its end."""
 
 
+def static() -> dict[str, str]:
+    """The text of every file of the front end, by name."""
+    return _texts("static")
+
+
+def entries() -> dict[str, str]:
+    """The modules that begin it, by name: `inline.js` in a page that holds its bundle, `served.js` in a server's."""
+    return _texts("entries")
+
+
 def modules() -> dict[str, str]:
     """The text of every module of the front end, by name."""
     return {name: text for name, text in static().items() if name.endswith(".js")}
-
-
-def static() -> dict[str, str]:
-    """The text of every file of the front end, by name."""
-    folder = files("layerscope.explorer") / "static"
-    return {file.name: file.read_text(encoding="utf-8") for file in sorted(folder.iterdir(), key=lambda one: one.name)}
 
 
 def script() -> str:
@@ -87,6 +92,11 @@ def _visit(name: str, above: tuple[str, ...], parsed: Mapping[str, Module], orde
         if lacking:
             raise ValueError(f"'{name}' imports `{lacking[0]}` from '{below}', which does not export it.")
     order.append(name)
+
+
+def _texts(folder: str) -> dict[str, str]:
+    found = (files("layerscope.explorer") / folder).iterdir()
+    return {file.name: file.read_text(encoding="utf-8") for file in sorted(found, key=lambda one: one.name)}
 
 
 def _check_inside_html(name: str, text: str) -> None:
