@@ -13,8 +13,10 @@ export class Grid {
     this.positions = positions;
     this.size = positions.length;
     const [xs, ys] = [positions.map(([x]) => x), positions.map(([, y]) => y)];
-    [this.left, this.right] = [Math.min(...xs), Math.max(...xs)];
-    [this.low, this.high] = [Math.min(...ys), Math.max(...ys)];
+    this.left = Math.min(...xs);
+    this.right = Math.max(...xs);
+    this.low = Math.min(...ys);
+    this.high = Math.max(...ys);
     const corners = kind === "hexagonal" ? 6 : 4;
     const radius = kind === "hexagonal" ? 1 / Math.sqrt(3) : Math.SQRT1_2;
     const turn = kind === "hexagonal" ? 30 : 45;

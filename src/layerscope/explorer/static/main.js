@@ -136,7 +136,7 @@ function topOf(app) {
   state.follow(({selection, changed}) => {
     if (!changed.has("reduction")) return;
     fill(reductions, choice("Reduction", bundle.json.reductions.map((/** @type {any} */ one) => ({value: one.name, title: one.name})), selection.reduction, (reduction) => state.select({reduction, unit: null})));
-    fill(found, sentences.filter((/** @type {any} */ one) => !one.reduction || one.reduction === selection.reduction).map((/** @type {any} */ one) => h("li", {}, one.text)));
+    fill(found, sentences.filter((/** @type {any} */ one) => !one.reduction || one.reduction === selection.reduction).map((/** @type {any} */ one) => sentenceItem(one.text)));
   });
   const numbers = headline.map((/** @type {any} */ one) => h("div", {}, h("b", {}, percent(one.value)), h("span", {}, `${one.title}, ${percent(one.low)} to ${percent(one.high)}`)));
   const many = bundle.samples < bundle.json.total ? `${count(bundle.samples)} of ${count(bundle.json.total)} samples shown` : `${count(bundle.samples)} samples`;
@@ -147,6 +147,12 @@ function topOf(app) {
     warnings.length ? h("details", {class: "warnings", open: true}, h("summary", {}, `Read this first: ${warnings.length} ${warnings.length === 1 ? "warning" : "warnings"}`),
       h("ul", {}, warnings.map((/** @type {string} */ words) => h("li", {}, words)))) : null,
     h("div", {"aria-label": "What was found", role: "group"}, found));
+}
+
+/** A finding: what holds in bold, then what it stands on. @param {string} text */
+function sentenceItem(text) {
+  const bracket = text.indexOf(" (");
+  return bracket < 0 ? h("li", {}, text) : h("li", {}, h("b", {}, text.slice(0, bracket)), h("span", {class: "muted"}, text.slice(bracket)));
 }
 
 /** @param {App} app */
