@@ -54,6 +54,7 @@ function shownIn(root, bundle, source) {
     searchView(app).element, probe, live);
   hints(app, root);
   root.dataset.ready = "true";
+  performance.mark("layerscope-ready");
   return {
     select: (/** @type {Partial<Selection>} */ wanted) => state.select(wanted),
     selection: () => state.selection,
