@@ -27,6 +27,7 @@ LAYERS = [  # low to high; names on one line are siblings and may not import eac
     {"codes"},
     {"measures", "attacks", "causal_figures"},
     {"flow", "robustness", "vulnerability", "figures", "cautions"},
+    {"explorer"},
     {"report", "demo", "printing"},
     {"run"},
     {"decoding"},
