@@ -7,7 +7,7 @@ import {thumbnail} from "./pictures.js";
 
 /** @typedef {import("./app.js").App} App */
 
-const LETTERS = 160;
+const EXCERPT = 160;
 
 /** What a screen reader alone is told. @param {string} words */
 export function unseen(words) {
@@ -34,9 +34,9 @@ export function answered(app, row, condition) {
 }
 
 /** The first letters of a text. @param {string} text */
-export function beginning(text) {
+export function excerpt(text) {
   const letters = Array.from(text);
-  return letters.length <= LETTERS ? text : `${letters.slice(0, LETTERS).join("")}…`;
+  return letters.length <= EXCERPT ? text : `${letters.slice(0, EXCERPT).join("")}…`;
 }
 
 /** A sample in words. @param {App} app @param {number} row */
@@ -63,10 +63,10 @@ export function sampleButton(app, row, {size = 56, note = ""} = {}) {
   return h("button", {
     type: "button", class: text === undefined ? "sample-link" : "sample-link written", "data-sample": bundle.ids[row],
     "aria-pressed": String(app.state.selection.sample === bundle.ids[row]), title: told,
-    "aria-label": [told, note, text === undefined ? "" : beginning(text)].filter(Boolean).join(", "),
+    "aria-label": [told, note, text === undefined ? "" : excerpt(text)].filter(Boolean).join(", "),
     onclick: () => app.state.select({sample: bundle.ids[row]}),
   },
-  text === undefined ? bundle.json.pictures?.clean && thumbnail(bundle.picture("clean", row), {size}) : h("span", {class: "words"}, beginning(text)),
+  text === undefined ? bundle.json.pictures?.clean && thumbnail(bundle.picture("clean", row), {size}) : h("span", {class: "words"}, excerpt(text)),
   h("span", {class: "line"}, String(bundle.ids[row])),
   bundle.labels[row] < 0 || right(app, row, "clean") ? null : h("span", {class: "line"}, bundle.className(bundle.labels[row])),
   bundle.predictions("clean")[row] < 0 ? null : h("span", {class: "line"}, answered(app, row, "clean")),

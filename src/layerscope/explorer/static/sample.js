@@ -11,7 +11,7 @@ import {changePicture, thumbnail} from "./pictures.js";
 /** @typedef {{layer: number, clean: number, other: number | null, steps: number, ownClean: boolean | null, ownOther: boolean | null}} Step
  *  A layer of a path; the own class is that of the sample, compared with the code's commonest. */
 
-const PICTURE = 112;
+const SAMPLE_PICTURE = 112;
 
 /** @param {App} app */
 export function sampleView(app) {
@@ -103,9 +103,9 @@ function samplePictures(app, row) {
   const condition = besideClean(app);
   const [clean, other] = [bundle.picture("clean", row), condition ? bundle.picture(condition, row) : null];
   const shown = (/** @type {typeof clean} */ picture, /** @type {string} */ name) => h("figure", {},
-    thumbnail(picture, {label: picture ? `Sample ${bundle.ids[row]}, ${name}` : `no picture, ${name}`, size: PICTURE}), h("figcaption", {}, name));
+    thumbnail(picture, {label: picture ? `Sample ${bundle.ids[row]}, ${name}` : `no picture, ${name}`, size: SAMPLE_PICTURE}), h("figcaption", {}, name));
   return h("div", {class: "sample-pictures"},
-    shown(clean, "clean"), clean && other ? changePicture(clean, other, {size: PICTURE}) : null, condition ? shown(other, condition) : null);
+    shown(clean, "clean"), clean && other ? changePicture(clean, other, {size: SAMPLE_PICTURE}) : null, condition ? shown(other, condition) : null);
 }
 
 /** @param {App} app @param {number} row */

@@ -11,8 +11,8 @@ import {thumbnail} from "./pictures.js";
 /** @typedef {import("./app.js").App} App */
 
 const EXEMPLARS = 12;
-const CLASSES = 8;
-const PARTNERS = 6;
+const UNIT_CLASSES = 8;
+const UNIT_PARTNERS = 6;
 
 /** @param {App} app */
 export function unitView(app) {
@@ -71,12 +71,12 @@ function unitFacts(app, layer, unit) {
   return h("p", {class: "facts"}, facts.join(" · "));
 }
 
-/** The classes of a unit, the commonest first; beyond `CLASSES` together. @param {App} app @param {number} layer @param {number} unit */
+/** The classes of a unit, the commonest first; beyond `UNIT_CLASSES` together. @param {App} app @param {number} layer @param {number} unit */
 function unitClasses(app, layer, unit) {
   const {classes} = app.counts.mix(app.state.selection.reduction, layer);
   const own = classes.subarray(unit * app.counts.classes, (unit + 1) * app.counts.classes);
   const found = [...own.keys()].filter((one) => own[one]).sort((one, other) => own[other] - own[one] || one - other);
-  const [first, rest] = found.length > CLASSES ? [found.slice(0, CLASSES - 1), found.slice(CLASSES - 1)] : [found, []];
+  const [first, rest] = found.length > UNIT_CLASSES ? [found.slice(0, UNIT_CLASSES - 1), found.slice(UNIT_CLASSES - 1)] : [found, []];
   const parts = first.map((one) => ({index: one, name: app.bundle.className(one), many: own[one]}));
   const others = rest.reduce((sum, one) => sum + own[one], 0);
   return others ? [...parts, {index: -1, name: `${rest.length} more classes`, many: others}] : parts;
@@ -148,7 +148,7 @@ function unitPartners(app, layer, unit, other) {
 
 /** @param {App} app @param {number} layer @param {[number, number][]} found */
 function unitLinks(app, layer, found) {
-  const links = found.slice(0, PARTNERS).map(([unit, many]) =>
+  const links = found.slice(0, UNIT_PARTNERS).map(([unit, many]) =>
     h("li", {}, codeButton(app, layer, unit, {note: `(${count(many)})`, told: `${count(many)} ${many === 1 ? "sample" : "samples"}`})));
   const more = found.length - links.length;
   return h("ul", {class: "code-links"}, links, more > 0 ? h("li", {class: "note"}, `and ${count(more)} more`) : null);
