@@ -3,7 +3,7 @@
 
 import {besideClean, sampleRow} from "./app.js";
 import {count, fill, h, number, percent} from "./elements.js";
-import {answered, codeButton, refill, sampleTold, swatch, unseen} from "./links.js";
+import {answered, codeButton, refill, sampleTold, swatch} from "./links.js";
 import {lacking, panel} from "./panels.js";
 import {changePicture, thumbnail} from "./pictures.js";
 
@@ -186,7 +186,7 @@ function pathRow(app, name, {layer, clean, other, steps, ownClean, ownOther}, de
     if (!(event.target instanceof Element && event.target.closest("button"))) app.state.select({layer: name, unit: clean});
   };
   return h("tr", {"data-layer": name, class: departs ? "departs" : null, onclick},
-    h("th", {scope: "row"}, name, departs ? h("span", {class: "tag"}, "▸ departs") : null),
+    h("th", {scope: "row"}, name, departs ? h("span", {class: "tag"}, " ▸ departs") : null),
     h("td", {}, codeButton(app, layer, clean, {told: ownTold(ownClean)}), ownSign(ownClean)),
     other === null ? null : h("td", {}, codeButton(app, layer, other, {told: ownTold(ownOther)}), ownSign(ownOther)),
     other === null ? null : h("td", {}, other === clean ? "same" : number(steps)));
@@ -199,7 +199,7 @@ function ownTold(own) {
 
 /** @param {boolean | null} own */
 function ownSign(own) {
-  return own === null ? null : [h("span", {class: own ? "sign" : "sign wrong", "aria-hidden": "true"}, own ? " ✓" : " ✗"), unseen(ownTold(own))];
+  return own === null ? null : h("span", {class: own ? "sign" : "sign wrong", "aria-hidden": "true"}, own ? " ✓" : " ✗");
 }
 
 /** Show which layer is selected. @param {App} app @param {Element} body */
@@ -215,12 +215,12 @@ function pathTable(app) {
   const row = sampleRow(app);
   const {reduction} = app.state.selection;
   const [layers, condition] = [app.bundle.layers(reduction), besideClean(app)];
-  const header = ["id", "layer", "clean code", "own class commonest in it",
-    ...(condition ? [`code under ${condition}`, "own class commonest in it", "grid steps between", "departs here"] : [])];
+  const header = ["id", "layer", "clean code", "own class commonest in it, clean",
+    ...(condition ? [`code under ${condition}`, `own class commonest in it, ${condition}`, "grid steps between", "departs here"] : [])];
   if (row === null) return [header];
   const first = condition ? app.counts.departure(condition, reduction, row) : -1;
   const told = (/** @type {boolean | null} */ own) => (own === null ? "" : own ? "yes" : "no");
   return [header, ...pathOf(app, row).map(({layer, clean, other, steps, ownClean, ownOther}) => [
     String(app.bundle.ids[row]), layers[layer], String(clean), told(ownClean),
-    ...(other === null ? [] : [String(other), told(ownOther), String(steps), layer === first ? "yes" : "no"])])];
+    ...(other === null ? [] : [String(other), told(ownOther), String(Number(steps.toFixed(4))), layer === first ? "yes" : "no"])])];
 }
