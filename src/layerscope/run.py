@@ -34,14 +34,13 @@ from layerscope.recording import Recording, load_recording
 from layerscope.report import write_report
 from layerscope.som import Grid
 from layerscope.sources import load_data
+from layerscope.specs import OBJECT
 from layerscope.store import load_json, load_table, load_tensors, save_table, write
 
 SCHEMA = 2
 """Of the folder; another is refused."""
 FIT_SHARE = 2 / 3
 """Of the data goes to fitting the atlas where no data are given for that."""
-OBJECT = "an object ("
-"""What a study writes of a network, or of data, that had no spec begins so."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+OBJECT = "an object ("
+"""What a study writes of a network, or of data, that had no spec begins so."""
+
 
 def call_factory(spec: str, kind: str) -> Any:
     """What the factory behind `py:package.module:factory` makes.

@@ -53,9 +53,10 @@ from layerscope.recording import Recording, load_recording, record
 from layerscope.reductions import PerSampleReduction, parse_reduction
 from layerscope.results import Result, table
 from layerscope.robustness import CHECKED, some_rows
-from layerscope.run import FIT_SHARE, OBJECT, SCHEMA, Run, load_run, slug
+from layerscope.run import FIT_SHARE, SCHEMA, Run, load_run, slug
 from layerscope.som import Grid
 from layerscope.sources import load_data
+from layerscope.specs import OBJECT
 from layerscope.store import (
     LOCK,
     clear_half_written,

@@ -25,6 +25,23 @@ CONTROLS = ("random", "codes")
 """Conditions of a causal test's controls at dose 1."""
 
 
+class Sentence(NamedTuple):
+    """A finding in words, and the reduction that it holds under: empty where it is about several."""
+
+    reduction: str
+    text: str
+
+
+class Headline(NamedTuple):
+    """A number of the whole network: what it is, its value, its 95 % interval, and the samples behind it."""
+
+    title: str
+    value: float
+    low: float
+    high: float
+    n: int
+
+
 class Claim(NamedTuple):
     """A verdict, and the numbers that it stands on."""
 
@@ -32,8 +49,20 @@ class Claim(NamedTuple):
     detail: str
 
 
+def headline(results: pd.DataFrame) -> list[Headline]:
+    """Accuracy on clean inputs, and under each perturbation."""
+    rows = findings(results[results["measure"].isin(("accuracy", "robust_accuracy"))])
+    titles = ["accuracy" if row.condition == "clean" else f"accuracy under {row.condition}" for row in rows]
+    return [Headline(title, row.value, row.low, row.high, row.n) for title, row in zip(titles, rows, strict=True)]
+
+
 def summary(results: pd.DataFrame) -> list[str]:
-    """The findings as sentences: compression, expansion, flow, vulnerability, and what differs between reductions.
+    """The findings as sentences; see `sentences`."""
+    return [one.text for one in sentences(results)]
+
+
+def sentences(results: pd.DataFrame) -> list[Sentence]:
+    """The findings in words: compression, expansion, flow, vulnerability, and what differs between reductions.
 
     "Compresses" means that the compression of the participation ratio is at least 0.1 octaves and its 95 % interval
     lies above 0, and "codes become diverse" that the expansion of label information is at least 0.05 of H(label), and
@@ -44,12 +73,13 @@ def summary(results: pd.DataFrame) -> list[str]:
     """
     reductions = [name for name in results["reduction"].unique() if name]
     told = {reduction: _claims(results, reduction) for reduction in reductions}
-    sentences = [
-        f"Under {reduction}: {claim.verdict} ({claim.detail})."
+    own = [
+        Sentence(reduction, f"Under {reduction}: {claim.verdict} ({claim.detail}).")
         for reduction, claims in told.items()
         for claim in claims.values()
     ]
-    return sentences + [_difference(first, told[first], other, told[other]) for first, other in pairwise(reductions)]
+    differences = [_difference(first, told[first], other, told[other]) for first, other in pairwise(reductions)]
+    return own + [Sentence("", text) for text in differences]
 
 
 def causal_summary(results: pd.DataFrame) -> list[str]:

@@ -18,7 +18,7 @@ from layerscope.drawing import STYLE
 from layerscope.progress import bar
 from layerscope.results import MEASURES, Result, findings, select
 from layerscope.store import write
-from layerscope.summary import summary
+from layerscope.summary import headline, summary
 
 TRAVEL = ("amplification", "wrong_class_log_odds")
 VULNERABILITY = ("vulnerability_homogeneity", "vulnerability_gap")
@@ -68,7 +68,7 @@ def write_report(run: Run, *, show_progress: bool = True) -> Path:
         settings=run.settings,
         warnings=run.warnings,
         sentences=summary(run.results),
-        headline=_headline(run.results),
+        headline=headline(run.results),
         depths=depths,
         travel=[(name, [svg(one) for one in _travel(run, name)]) for name in reductions],
         robustness=svg(_figure(figures.robustness(run)))
@@ -109,18 +109,6 @@ def svg(figure: Figure) -> Markup:
 def number(value: float) -> str:
     """Three significant digits; whole from 1,000 on."""
     return "" if pd.isna(value) else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-
-
-def _headline(results: pd.DataFrame) -> list[tuple[str, float, float, float, int]]:
-    """The numbers of the whole network: what, value, interval, samples."""
-    rows = results[results["measure"].isin(("accuracy", "robust_accuracy"))]
-    return [
-        (
-            MEASURES[row.measure].title if row.condition == "clean" else f"accuracy under {row.condition}",
-            row.value, row.low, row.high, row.n,
-        )
-        for row in findings(rows)
-    ]  # fmt: skip
 
 
 def _rows(results: pd.DataFrame, reduction: str) -> list[Result]:

@@ -19,31 +19,19 @@ from torch import Tensor
 from layerscope.drawing import EMPTY, INK, LISTED, STYLE, Array, cell, mixed, palette
 from layerscope.som.estimator import SOM
 from layerscope.som.grid import Grid
+from layerscope.som.quality import neighbour_distances
 
 WIDTH = 4.2
 """Inches of a map on an Axes of its own."""
 
 
 def u_matrix(som: SOM, *, axes: Axes | None = None) -> Axes:
-    """The U-matrix (Ultsch & Siemon 1990): each unit's mean distance to the prototypes of the units that touch it.
+    """The U-matrix: each unit's mean distance to the prototypes of the units that touch it.
 
     Ridges part what is different; valleys are clusters.
     """
-    return _scalars(som.grid_, neighbour_distances(som), "distance to the units around", axes)
-
-
-def neighbour_distances(som: SOM) -> Array:
-    """(K,): each unit's mean distance to the prototypes of the units that touch it, in the units of the data."""
-    prototypes = torch.as_tensor(som.prototypes_).double().cpu()
-    places = som.grid_.positions
-    found = []
-    for start in range(0, len(prototypes), 256):
-        own = prototypes[start : start + 256]
-        apart = torch.cdist(own, prototypes, compute_mode="donot_use_mm_for_euclid_dist")
-        steps = som.grid_.distances_between(places[start : start + 256], places)
-        touching = (steps > 0) & (steps < som.grid_.reach)
-        found.append((apart * touching).sum(1) / touching.sum(1))
-    return torch.cat(found).numpy()
+    found = neighbour_distances(torch.as_tensor(som.prototypes_).cpu(), som.grid_)
+    return _scalars(som.grid_, found.numpy(), "distance to the units around", axes)
 
 
 def hit_map(som: SOM, X: Any, *, axes: Axes | None = None) -> Axes:  # noqa: N803 - scikit-learn's

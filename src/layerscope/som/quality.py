@@ -142,6 +142,21 @@ def topographic_product(prototypes: Prototypes, grid: Grid) -> float:
     return total / (count * (count - 1))
 
 
+def neighbour_distances(prototypes: Prototypes, grid: Grid) -> Float[Tensor, " k"]:
+    """(K,), float64: each unit's mean distance to the prototypes of the units that touch it (Ultsch & Siemon 1990).
+
+    In the units of the prototypes. Blocked: K x K never exists at once.
+    """
+    prototypes, places = prototypes.double(), grid.positions.to(prototypes.device)
+    found = []
+    for own, here in zip(prototypes.split(BLOCK), places.split(BLOCK), strict=True):
+        apart = torch.cdist(own, prototypes, compute_mode="donot_use_mm_for_euclid_dist")
+        steps = grid.distances_between(here, places)
+        touching = (steps > 0) & (steps < grid.reach)
+        found.append((apart * touching).sum(1) / touching.sum(1))
+    return torch.cat(found)
+
+
 def code_agreement(codes: Sequence[tuple[Units, Grid]]) -> float:
     """Whether maps of the same samples agree on who is neighbour of whom: 1 if they all do, 0 as by chance.
 

@@ -176,7 +176,7 @@ export async function open(source) {
   if (!json || typeof json !== "object" || json.schema === undefined) throw new Error("This is no bundle of a run: it has no schema. Make the report again.");
   if (json.schema !== SCHEMA) throw new Error(`The bundle has schema ${json.schema}, and this page reads schema ${SCHEMA}. Make the report again with one version of Layerscope.`);
   const arrays = new Map(await Promise.all(Object.entries(json.arrays).map(async ([name, told]) =>
-    /** @type {[string, Numbers]} */ ([name, typed(name, told, await source.read(`arrays/${name.replaceAll("/", "-")}.bin`))]))));
+    /** @type {[string, Numbers]} */ ([name, typed(name, told, await source.read(`arrays/${name}.bin`))]))));
   const names = new Set(Object.values(json.pictures ?? {}).flatMap((shown) => shown.sheets.map((/** @type {any} */ one) => one.name)));
   for (const layers of Object.values(json.decoding ?? {})) for (const one of Object.values(layers)) if (one.sheet) names.add(one.sheet);
   const sheets = new Map(await Promise.all([...names].map(async (name) => /** @type {[string, string]} */ ([name, await source.url(`sheets/${name}.png`)]))));

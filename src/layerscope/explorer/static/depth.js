@@ -123,7 +123,7 @@ function mapsPart(app, frame, tip) {
   }, canvas, overlay);
   const {how} = COLOURINGS[/** @type {keyof typeof COLOURINGS} */ (colour)] ?? COLOURINGS.class;
   return h("div", {class: "part"}, h("div", {class: "part-head"}, h("b", {}, "Maps and the path of one sample"), h("span", {class: "how"},
-    `A cell is a code. ${how} Black line: the selected sample, clean; red, dashed: under the condition.`)), area, classLegend(app));
+    `A cell is a code. ${how} Solid line: the selected sample, clean; dashed red: under the condition.`)), area, classLegend(app));
 }
 
 /** @param {any} frame @param {number} layer @param {number} size */

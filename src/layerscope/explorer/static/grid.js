@@ -13,8 +13,10 @@ export class Grid {
     this.positions = positions;
     this.size = positions.length;
     const [xs, ys] = [positions.map(([x]) => x), positions.map(([, y]) => y)];
-    [this.left, this.right] = [Math.min(...xs), Math.max(...xs)];
-    [this.low, this.high] = [Math.min(...ys), Math.max(...ys)];
+    this.left = Math.min(...xs);
+    this.right = Math.max(...xs);
+    this.low = Math.min(...ys);
+    this.high = Math.max(...ys);
     const corners = kind === "hexagonal" ? 6 : 4;
     const radius = kind === "hexagonal" ? 1 / Math.sqrt(3) : Math.SQRT1_2;
     const turn = kind === "hexagonal" ? 30 : 45;
@@ -68,7 +70,7 @@ export class Grid {
   /** The unit one step from another in a direction of the keyboard. @param {number} unit @param {string} key */
   beside(unit, key) {
     const [row, column] = [Math.floor(unit / this.columns), unit % this.columns];
-    const [down, right] = /** @type {Record<string, Point>} */ ({ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]})[key] ?? [0, 0];
+    const [down, right] = /** @type {Record<string, Point>} */ ({ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]})[key] ?? [0, 0];
     const to = [Math.max(0, Math.min(this.rows - 1, row + down)), Math.max(0, Math.min(this.columns - 1, column + right))];
     return to[0] * this.columns + to[1];
   }

@@ -1,0 +1,128 @@
+"""A run as a folder of small files, which the explorer's page reads: report, server and notebook hand over the same.
+
+bundle.json          everything that is text, and of every other file its SHA-256
+arrays/NAME.bin      typed arrays, little-endian, row by row
+sheets/NAME.png      pictures of samples and of units, many on a sheet
+texts.json           of texts, a list of them
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from layerscope.errors import CorruptFileError, RunMismatchError
+from layerscope.explorer.arrays import arrays, chosen_rows
+from layerscope.explorer.description import SCHEMA, description
+from layerscope.explorer.run import Run
+from layerscope.store import load_json, write
+
+DESCRIPTION = "bundle.json"
+MB = 1e6
+"""Bytes."""
+NAME = re.compile(r"arrays/[a-z0-9]+(/[0-9]+)*\.bin|sheets/[a-z0-9]+(-[0-9]+)*\.png|texts\.json")
+"""Of the other files. None that a bundle names lies outside of it, whoever wrote it."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What a page needs to show a run."""
+
+    description: Mapping[str, Any] = field(repr=False)
+    """The contents of bundle.json; `docs/explorer.md` has the keys."""
+    files: Mapping[str, bytes] = field(repr=False)
+    """By name, `bundle.json` among them."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(map(len, self.files.values()))
+
+    def save(self, folder: Path | str) -> None:
+        """Write the files into a folder, each whole; bundle.json last, since it says what belongs to it.
+
+        Raises:
+            StorageError: if the disk is full or the folder can't be written.
+        """
+        for name in sorted(self.files, key=lambda name: name == DESCRIPTION):
+            write(Path(folder) / name, self.files[name])
+
+
+def bundle(
+    run: Run, *, max_samples: int | None = None, max_mb: float | None = None, show_progress: bool = True
+) -> Bundle:
+    """What a page needs to show a run, made of its folder alone: neither network nor data are loaded.
+
+    Args:
+        run: a finished one; see `load_run`.
+        max_samples: the most samples to show, drawn from every class in proportion; all by default.
+        max_mb: the most that all files may take, in millions of bytes. Pictures are left out until they do: first those
+            of noise, then all but every k-th sample's.
+        show_progress: whether to draw a progress bar, on standard error.
+
+    Raises:
+        ValueError: if an option is out of range, or the files are too large even without pictures.
+        CorruptFileError: if a file of the run is not what was written there.
+    """
+    clean = run.recordings["clean"]
+    rows = chosen_rows(clean, max_samples)
+    made = arrays(run, rows, show_progress=show_progress)
+    told = description(run) | {
+        "samples": len(rows),
+        "total": len(clean),
+        "arrays": {
+            name: {"type": one.type, "shape": list(one.values.shape), "scale": one.scale} for name, one in made.items()
+        },
+        "pictures": {},
+        "texts": False,
+        "decoding": {},
+    }
+    found = whole(told, {f"arrays/{name}.bin": one.content for name, one in made.items()})
+    if max_mb is not None and found.size > max_mb * MB:
+        raise ValueError(
+            f"`max_mb` is {max_mb:g}, and the files take {found.size / MB:.1f} MB even without pictures; allow more, or "
+            "show fewer samples (`max_samples`)."
+        )
+    return found
+
+
+def whole(told: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle:
+    """A bundle of a description and its files, whose digests the description then holds."""
+    told = {**told, "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}}
+    text = json.dumps(told, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Bundle(told, {DESCRIPTION: text.encode(), **files})
+
+
+def load_bundle(folder: Path | str) -> Bundle:
+    """A bundle that was saved.
+
+    Raises:
+        FileNotFoundError: if there is none in `folder`.
+        CorruptFileError: if a file is missing, or not what was written; names it.
+        RunMismatchError: if it was written in another format.
+    """
+    folder = Path(folder)
+    if not (folder / DESCRIPTION).is_file():
+        raise FileNotFoundError(f"'{folder}' holds no {DESCRIPTION}; make a bundle there with `bundle(run).save`.")
+    told = load_json(folder / DESCRIPTION)
+    if told.get("schema") != SCHEMA:
+        raise RunMismatchError(
+            f"'{folder}' holds a bundle of format {told.get('schema')}, and this program reads format {SCHEMA}; make "
+            "it again from the run."
+        )
+    named = told.get("files")
+    if not isinstance(named, dict) or not all(NAME.fullmatch(name) for name in named):
+        raise CorruptFileError(
+            f"'{folder / DESCRIPTION}' names no files, or other files than a bundle's; make it again."
+        )
+    files = {DESCRIPTION: (folder / DESCRIPTION).read_bytes()}
+    for name, digest in named.items():
+        path = folder / name
+        content = path.read_bytes() if path.is_file() else b""
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise CorruptFileError(f"'{path}' is missing or damaged; make the bundle again from the run.")
+        files[name] = content
+    return Bundle(told, files)

@@ -1,0 +1,117 @@
+"""The words of a bundle: all of `bundle.json` that a run's tables and settings say."""
+
+from importlib.metadata import version
+from math import isfinite, isnan
+from typing import Any
+
+import pandas as pd
+
+from layerscope.explorer.commands import DATA, on_run, run_again, run_with
+from layerscope.explorer.run import Run
+from layerscope.recording import Recording
+from layerscope.results import MEASURES
+from layerscope.som import Grid
+from layerscope.summary import MARGIN, attack_pairs, headline, layer_of_departure, sentences
+
+SCHEMA = 1
+"""Of the bundle; another is refused."""
+CONTROL = "noise:"
+"""What the name of an attack's matched noise begins with."""
+
+
+def description(run: Run) -> dict[str, Any]:
+    """What a page shows of a run in words and tables; arrays, pictures and files come beside it."""
+    settings, clean = run.settings, run.recordings["clean"]
+    results, conditions = run.results, settings["chosen"]["conditions"]
+    return {
+        "schema": SCHEMA,
+        "layerscope": version("layerscope"),
+        "title": settings["chosen"]["network"],
+        "run": {
+            "folder": run.folder.name,
+            **{name: settings[name] for name in ("asked", "chosen", "versions", "fingerprints")},
+            "command": run_again(settings, run.folder.name),
+        },
+        "sentences": [one._asdict() for one in sentences(results)],
+        "warnings": list(run.warnings),
+        "headline": [{name: plain(value) for name, value in one._asdict().items()} for one in headline(results)],
+        "classes": list(run.class_names),
+        "class_source": _class_source(clean),
+        "conditions": [_condition(name, conditions) for name in conditions],
+        "reductions": [
+            {"name": name, "layers": [layer.name for layer in clean.depth(name)]} for name in clean.reductions
+        ],
+        "grid": {
+            "kind": run.grid.kind, "rows": run.grid.rows, "columns": run.grid.columns, "topology": run.grid.topology,
+            "positions": _positions(run.grid),
+        },
+        "departure": {
+            name: {
+                attack: layer_of_departure(results, name, attack, control) for attack, control in attack_pairs(results)
+            }
+            for name in clean.reductions
+        },
+        "margin": MARGIN,
+        "measures": {name: MEASURES[name]._asdict() for name in results["measure"].unique()},
+        "results": _table(results),
+        "missing": missing(run),
+    }  # fmt: skip
+
+
+def missing(run: Run) -> list[dict[str, Any]]:
+    """What a page can't show of this run, why, and the command that makes it."""
+    settings, folder = run.settings, run.folder.name
+    other, clean = f"{folder}-2", run.recordings["clean"]
+    attacks = settings["asked"]["attack"]
+    found: dict[str, tuple[str, str | None]] = {}
+    if not attacks:
+        found["attack"] = (
+            "This run has no attack: there are no perturbed paths, flips or departures.",
+            run_with(settings, other, attack=["pgd:linf=8/255"], smallest="fmn:linf,steps=50"),
+        )
+    if clean.labels is None:
+        found["labels"] = (
+            "The data have no labels: maps are coloured by predictions, and accuracy is not known.",
+            run_with(settings, other, data=DATA, fit_data=None),
+        )
+    if run.smallest is None and attacks:
+        found["smallest"] = (
+            "Smallest perturbations were not looked for.",
+            None if clean.labels is None else run_with(settings, other, smallest="fmn:linf,steps=50"),
+        )
+    if not (run.folder / "causal.parquet").is_file():
+        found["causal"] = (
+            "Whether codes act on the answer was not asked.", on_run("causal", settings, folder, ("limit", "300")),
+        )  # fmt: skip
+    return [{"what": what, "told": told, "command": command} for what, (told, command) in found.items()]
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON holds it: NaN as null, infinities as text."""
+    if isinstance(value, float) and not isfinite(value):
+        return None if isnan(value) else "inf" if value > 0 else "-inf"
+    return value
+
+
+def _class_source(clean: Recording) -> str | None:
+    """What tells the classes that maps are coloured by."""
+    if clean.labels is not None:
+        return "labels"
+    return None if clean.predictions is None else "predictions"
+
+
+def _positions(grid: Grid) -> list[list[float]]:
+    """Each unit's place in grid steps, y upwards: the first row on top, as in figures."""
+    x, y = grid.positions.double().unbind(1)
+    return [[round(across, 6), round(up, 6)] for across, up in zip(x.tolist(), (y.max() - y).tolist(), strict=True)]
+
+
+def _condition(name: str, conditions: list[str]) -> dict[str, Any]:
+    kind = "clean" if name == "clean" else "noise" if name.startswith(CONTROL) else "attack"
+    control = f"{CONTROL}{name}" if kind == "attack" and f"{CONTROL}{name}" in conditions else None
+    return {"name": name, "kind": kind, "control": control}
+
+
+def _table(results: pd.DataFrame) -> dict[str, Any]:
+    columns = [list(map(plain, results[name].tolist())) for name in results]
+    return {"columns": list(results.columns), "rows": [list(row) for row in zip(*columns, strict=True)]}
