@@ -67,7 +67,8 @@ export function sampleButton(app, row, {size = 56, note = ""} = {}) {
     onclick: () => app.state.select({sample: bundle.ids[row]}),
   },
   text === undefined ? bundle.json.pictures?.clean && thumbnail(bundle.picture("clean", row), {size}) : h("span", {class: "words"}, beginning(text)),
-  h("span", {class: "line"}, String(bundle.ids[row]), bundle.labels[row] < 0 ? null : ` ${bundle.className(bundle.labels[row])}`),
+  h("span", {class: "line"}, String(bundle.ids[row])),
+  bundle.labels[row] < 0 || right(app, row, "clean") ? null : h("span", {class: "line"}, bundle.className(bundle.labels[row])),
   bundle.predictions("clean")[row] < 0 ? null : h("span", {class: "line"}, answered(app, row, "clean")),
   note ? h("span", {class: "line note"}, note) : null);
 }

@@ -106,8 +106,9 @@ function unitExemplars(app, rows) {
   const {bundle} = app;
   const heading = h("h3", {}, "Nearest to the prototype");
   const shown = rows.slice(0, EXEMPLARS).map((row) => h("li", {}, sampleButton(app, row)));
-  const without = bundle.json.pictures?.clean || bundle.texts ? null : lacking(bundle.missing("pictures"), "The run holds no pictures.");
-  return h("div", {class: "unit-part"}, heading, without, h("ul", {class: bundle.texts ? "exemplars written" : "exemplars"}, shown));
+  const kind = bundle.texts ? "written" : bundle.json.pictures?.clean ? "" : "bare";
+  return h("div", {class: "unit-part"}, heading,
+    kind === "bare" ? lacking(bundle.missing("pictures"), "The run holds no pictures.") : null, h("ul", {class: `exemplars ${kind}`}, shown));
 }
 
 /** @param {App} app @param {number} unit */
