@@ -53,7 +53,7 @@ def write_report(run: Run, *, max_mb: float = MAX_MB, show_progress: bool = True
     least = len((page("", "") + explorer.inline(explorer.Bundle({}, {})).html).encode())
     if max_mb * MB <= least:
         raise ValueError(
-            f"`max_mb` is {max_mb:g}, and figures, tables and the page's script alone take {least / MB:.1f} MB; allow more."
+            f"`max_mb` is {max_mb:g}, and figures, tables and script alone take {least / MB:.1f} MB; allow more."
         )
     room = (max_mb - least / MB) * BASE64
     inlined = explorer.inline(explorer.bundle(run, max_mb=room, show_progress=show_progress))
