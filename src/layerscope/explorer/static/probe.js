@@ -103,7 +103,7 @@ function probeParts(app, probed) {
     probed.prediction.length ? probePrediction(app, probed) : null,
     h("div", {}, h("h3", {}, "Its path"), h("dl", {class: "probe-path"}, probed.codes[reduction].flatMap((unit, place) =>
       [h("dt", {}, layers[place]), h("dd", {}, codeButton(app, place, unit))]))),
-    nearest.length ? h("div", {}, h("h3", {}, `Nearest samples at ${layer}`), h("ul", {class: app.bundle.texts ? "exemplars written" : "exemplars"},
+    nearest.length ? h("div", {class: "probe-nearest"}, h("h3", {}, `Nearest samples at ${layer}`), h("ul", {class: app.bundle.texts ? "exemplars written" : "exemplars"},
       nearest.map(({id}) => h("li", {}, sampleButton(app, /** @type {number} */ (app.bundle.rowOf.get(id))))))) : null,
   ];
 }
