@@ -14,7 +14,6 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from layerscope import explorer, figures
 from layerscope.drawing import STYLE
@@ -37,11 +36,6 @@ VULNERABILITY = ("vulnerability_homogeneity", "vulnerability_gap")
 class Run(explorer.Run, Protocol):
     """What the report needs of a run."""
 
-    @property
-    def example(self) -> dict[str, Tensor]:
-        """One sample clean and perturbed, or nothing."""
-        ...
-
 
 def write_report(run: Run, *, max_mb: float = MAX_MB, show_progress: bool = True) -> Path:
     """Write report.html into the run's folder; its path.
@@ -56,12 +50,13 @@ def write_report(run: Run, *, max_mb: float = MAX_MB, show_progress: bool = True
         ValueError: if the file would be larger even without pictures.
     """
     page = _rendered(run, show_progress=show_progress)
-    room = max_mb * MB - len(page("", "").encode())
-    if room <= 0:
+    least = len((page("", "") + explorer.inline(explorer.Bundle({}, {})).html).encode())
+    if max_mb * MB <= least:
         raise ValueError(
-            f"`max_mb` is {max_mb:g}, and figures and tables alone take {(max_mb * MB - room) / MB:.1f} MB."
+            f"`max_mb` is {max_mb:g}, and figures, tables and script alone take {least / MB:.1f} MB; allow more."
         )
-    inlined = explorer.inline(explorer.bundle(run, max_mb=room * BASE64 / MB, show_progress=show_progress))
+    room = (max_mb - least / MB) * BASE64
+    inlined = explorer.inline(explorer.bundle(run, max_mb=room, show_progress=show_progress))
     path = run.folder / "report.html"
     write(path, page(Markup(inlined.html), inlined.scripts).encode())  # noqa: S704 - made of escaped parts
     return path
@@ -73,8 +68,7 @@ def _rendered(run: Run, *, show_progress: bool) -> Callable[[str, str], str]:
         loader=PackageLoader("layerscope.report"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["number"] = number
-    example = run.example
-    sample = int(example["id"]) if example else None
+    sample = run.settings["example"]
     reductions = [name for name in run.results["reduction"].unique() if name]
     depths = []
     with bar("drawing the report", len(reductions), show=show_progress) as progress:
@@ -92,7 +86,7 @@ def _rendered(run: Run, *, show_progress: bool) -> Callable[[str, str], str]:
         if (run.results["measure"] == "smallest_perturbation").any()
         else None,
         "checks": run.settings.get("checks", {}),
-        "picture": _picture(run, example),
+        "picture": _picture(run, sample),
         "tables": [(name, _rows(run.results, name)) for name in reductions],
         "measures": MEASURES,
         "command": explorer.run_again(run.settings, run.folder.name),
@@ -134,20 +128,19 @@ def _rows(results: pd.DataFrame, reduction: str) -> list[Result]:
     return findings(rows.sort_values(["measure", "condition", "layer_index"], kind="stable"))
 
 
-def _picture(run: Run, example: dict[str, Tensor]) -> dict[str, Any] | None:
+def _picture(run: Run, sample: int | None) -> dict[str, Any] | None:
     """The example's images, where it is an image, and what the network answers."""
-    if not example:
+    if sample is None:
         return None
-    condition = run.settings["chosen"]["conditions"][-1]
-    sample = int(example["id"])
-    clean = run.recordings["clean"]
+    clean, condition = run.recordings["clean"], run.settings["chosen"]["conditions"][-1]
+    attacked = run.recordings[condition]
     place = int((clean.ids == sample).nonzero())
     names = run.class_names
-    answers = [names[int(run.recordings[name].logits()[place].argmax())] for name in ("clean", condition)]
+    answers = [names[int(one.logits()[place].argmax())] for one in (clean, attacked)]
     label = "none" if clean.labels is None else names[int(clean.labels[place])]
     told = {"id": sample, "label": label, "answers": answers, "condition": condition, "figure": None}
-    image = example["clean"][0]
-    if image.ndim == 3 and image.shape[0] in (1, 3):
+    before, after = clean.pictures(), attacked.pictures()
+    if before is not None and after is not None:
         captions = (f"clean: {answers[0]}", "change", f"attacked: {answers[1]}")
-        told["figure"] = svg(figures.pictures(image, example["perturbed"][0], captions))
+        told["figure"] = svg(figures.pictures(before[place] / 255, after[place] / 255, captions))
     return told
