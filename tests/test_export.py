@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from layerscope import Network, Study, export, load_run
 from layerscope.cli import app
+from layerscope.explorer.description import description
 from layerscope.export import TOOLS, images, rows
 
 ATTACK, NOISE = "pgd:linf=8/255", "noise:pgd:linf=8/255"
@@ -112,7 +113,7 @@ def test_the_smallest_perturbation_stands_with_its_sample(run, samples):
 
 
 def test_a_sample_stands_in_its_own_cell_and_on_no_other_sample(run, samples):
-    table, centres = samples.table, run.grid.positions.double().numpy()
+    table, centres = samples.table, np.array(description(run)["grid"]["positions"])  # as the explorer draws them
     for name in ("stem", "middle", "logits"):
         places = table[[f"x:{name}", f"y:{name}"]].to_numpy()
         apart = np.linalg.norm(places[:, None] - centres[None], axis=2)
@@ -147,7 +148,8 @@ def test_x_and_y_are_of_the_last_block_or_of_the_layer_asked_for(run, tmp_path):
     assert table["y"].equals(table["y:stem"])
     codes = code_table(run, ATTACK)["code:stem|sketch:512"]
     assert table[f"code:stem@{ATTACK}"].tolist() == codes.tolist()
-    assert np.abs(table["x"] - run.grid.positions[codes.to_numpy(), 0].numpy()).max() <= 0.4001
+    across = np.array(description(run)["grid"]["positions"])[codes, 0]
+    assert np.abs(table["x"] - across).max() <= 0.4001
     assert "prediction" not in table
     assert not any(NOISE in name for name in table)
 

@@ -139,9 +139,9 @@ def _codes(run: Run, chosen: Chosen, condition: str) -> dict[str, object]:
 
 
 def _places(grid: Grid, codes: pd.Series, spots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where samples stand on a map, in grid steps, y upwards."""
-    places = grid.positions.double().numpy()[codes.to_numpy()] + spots
-    x, y = places.round(DIGITS).T
+    """Where samples stand on a map, in grid steps, y upwards from the last row: the first is on top, as in figures."""
+    across, down = grid.positions.double().numpy().T
+    x, y = (np.stack([across, down.max() - down], axis=1)[codes.to_numpy()] + spots).round(DIGITS).T
     return x, y
 
 

@@ -2,12 +2,13 @@
 /** Buttons that select a sample or a code, and the words that tell of them. */
 
 import {css} from "./colours.js";
+import {conditionTold} from "./conditions.js";
 import {fill, h} from "./elements.js";
 import {thumbnail} from "./pictures.js";
 
 /** @typedef {import("./app.js").App} App */
 
-const LETTERS = 160;
+const EXCERPT = 160;
 
 /** What a screen reader alone is told. @param {string} words */
 export function unseen(words) {
@@ -33,10 +34,16 @@ export function answered(app, row, condition) {
   return h("span", {class: "answer"}, sign, name, known === null ? null : unseen(known ? ", right" : ", wrong"));
 }
 
+/** A condition's short name, or its own where another has the same. @param {App} app @param {string} name */
+export function conditionNamed(app, name) {
+  const {title} = conditionTold(name);
+  return app.bundle.conditions.filter((one) => conditionTold(one.name).title === title).length > 1 ? name : title;
+}
+
 /** The first letters of a text. @param {string} text */
-export function beginning(text) {
+export function excerpt(text) {
   const letters = Array.from(text);
-  return letters.length <= LETTERS ? text : `${letters.slice(0, LETTERS).join("")}…`;
+  return letters.length <= EXCERPT ? text : `${letters.slice(0, EXCERPT).join("")}…`;
 }
 
 /** A sample in words. @param {App} app @param {number} row */
@@ -63,11 +70,12 @@ export function sampleButton(app, row, {size = 56, note = ""} = {}) {
   return h("button", {
     type: "button", class: text === undefined ? "sample-link" : "sample-link written", "data-sample": bundle.ids[row],
     "aria-pressed": String(app.state.selection.sample === bundle.ids[row]), title: told,
-    "aria-label": [told, note, text === undefined ? "" : beginning(text)].filter(Boolean).join(", "),
+    "aria-label": [told, note, text === undefined ? "" : excerpt(text)].filter(Boolean).join(", "),
     onclick: () => app.state.select({sample: bundle.ids[row]}),
   },
-  text === undefined ? bundle.json.pictures?.clean && thumbnail(bundle.picture("clean", row), {size}) : h("span", {class: "words"}, beginning(text)),
-  h("span", {class: "line"}, String(bundle.ids[row]), bundle.labels[row] < 0 ? null : ` ${bundle.className(bundle.labels[row])}`),
+  text === undefined ? bundle.json.pictures?.clean && thumbnail(bundle.picture("clean", row), {size}) : h("span", {class: "words"}, excerpt(text)),
+  h("span", {class: "line"}, String(bundle.ids[row])),
+  bundle.labels[row] < 0 || right(app, row, "clean") ? null : h("span", {class: "line"}, bundle.className(bundle.labels[row])),
   bundle.predictions("clean")[row] < 0 ? null : h("span", {class: "line"}, answered(app, row, "clean")),
   note ? h("span", {class: "line note"}, note) : null);
 }

@@ -5,7 +5,9 @@ import {fill, h} from "./elements.js";
 
 /** @typedef {import("./bundle.js").Picture} Picture */
 
-const MIDDLE = 128;
+const GREY = 128;
+/** Of sheets that came inside the page: an address of megabytes in each picture's style would be read again and again. @type {Map<string, string>} */
+const sheetAddresses = new Map();
 
 /**
  * A picture with crisp pixels; a picture smaller than `size` is enlarged by a whole factor.
@@ -21,7 +23,7 @@ export function thumbnail(picture, {label = "", size = 56} = {}) {
     class: scale >= 1 ? "thumbnail crisp" : "thumbnail",
     style: {
       ...squareOf(picture.width * scale, picture.height * scale),
-      "background-image": `url("${picture.url}")`,
+      "background-image": `url("${sheetAddress(picture.url)}")`,
       "background-size": `${picture.sheetWidth * scale}px ${picture.sheetHeight * scale}px`,
       "background-position": `${-picture.x * scale}px ${-picture.y * scale}px`,
     },
@@ -32,6 +34,22 @@ export function thumbnail(picture, {label = "", size = 56} = {}) {
 function pictureScale({width, height}, size) {
   const fits = size / Math.max(width, height);
   return fits >= 1 ? Math.floor(fits) : fits;
+}
+
+/** A sheet's short address. @param {string} url */
+function sheetAddress(url) {
+  if (!url.startsWith("data:")) return url;
+  const [told, comma] = [sheetAddresses.get(url), url.indexOf(",")];
+  const made = told ?? URL.createObjectURL(new Blob([sheetBytes(atob(url.slice(comma + 1)))], {type: "image/png"}));
+  sheetAddresses.set(url, made);
+  return made;
+}
+
+/** @param {string} letters */
+function sheetBytes(letters) {
+  const bytes = new Uint8Array(letters.length);
+  for (let place = 0; place < bytes.length; place += 1) bytes[place] = letters.charCodeAt(place);
+  return bytes;
 }
 
 /** @param {number} width @param {number} height */
@@ -72,10 +90,10 @@ export function changePicture(clean, other, {size = 112} = {}) {
 export function enlargedChange(before, after) {
   let most = 0;
   for (let at = 0; at < before.length; at += 1) if (at % 4 < 3) most = Math.max(most, Math.abs(after[at] - before[at]));
-  const factor = (MIDDLE - 1) / most;
+  const factor = (GREY - 1) / most;
   const pixels = new Uint8ClampedArray(before.length);
   for (let at = 0; at < before.length; at += 1) {
-    pixels[at] = at % 4 === 3 ? 255 : most ? MIDDLE + factor * (after[at] - before[at]) : MIDDLE;
+    pixels[at] = at % 4 === 3 ? 255 : most ? GREY + factor * (after[at] - before[at]) : GREY;
   }
   return {pixels, factor};
 }
@@ -83,7 +101,7 @@ export function enlargedChange(before, after) {
 /** @param {Picture} picture */
 async function pixelsOf(picture) {
   const sheet = new Image();
-  sheet.src = picture.url;
+  sheet.src = sheetAddress(picture.url);
   await sheet.decode();
   const {x, y, width, height} = picture;
   const context = /** @type {CanvasRenderingContext2D} */ (h("canvas", {width, height}).getContext("2d", {willReadFrequently: true}));

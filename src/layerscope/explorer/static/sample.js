@@ -3,7 +3,7 @@
 
 import {besideClean, sampleRow} from "./app.js";
 import {count, fill, h, number, percent} from "./elements.js";
-import {answered, codeButton, refill, sampleTold, swatch, unseen} from "./links.js";
+import {answered, codeButton, conditionNamed, refill, sampleTold, swatch} from "./links.js";
 import {lacking, panel} from "./panels.js";
 import {changePicture, thumbnail} from "./pictures.js";
 
@@ -11,7 +11,7 @@ import {changePicture, thumbnail} from "./pictures.js";
 /** @typedef {{layer: number, clean: number, other: number | null, steps: number, ownClean: boolean | null, ownOther: boolean | null}} Step
  *  A layer of a path; the own class is that of the sample, compared with the code's commonest. */
 
-const PICTURE = 112;
+const SAMPLE_PICTURE = 96;
 
 /** @param {App} app */
 export function sampleView(app) {
@@ -73,7 +73,7 @@ function sampleSteps(app) {
   app.onFound(tell);
   app.state.follow(() => {
     most.disabled = condition() === null;
-    most.title = condition() ? `The sample whose path lies furthest from its clean one under ${condition()}` : "The run has no attack";
+    most.title = condition() ? `The sample whose path lies furthest from its clean one under ${conditionNamed(app, condition() ?? "clean")}` : "The run has no attack";
   });
   tell();
   return h("div", {class: "sample-steps", role: "group", "aria-label": "Another sample"},
@@ -103,9 +103,9 @@ function samplePictures(app, row) {
   const condition = besideClean(app);
   const [clean, other] = [bundle.picture("clean", row), condition ? bundle.picture(condition, row) : null];
   const shown = (/** @type {typeof clean} */ picture, /** @type {string} */ name) => h("figure", {},
-    thumbnail(picture, {label: picture ? `Sample ${bundle.ids[row]}, ${name}` : `no picture, ${name}`, size: PICTURE}), h("figcaption", {}, name));
+    thumbnail(picture, {label: picture ? `Sample ${bundle.ids[row]}, ${name}` : `no picture, ${name}`, size: SAMPLE_PICTURE}), h("figcaption", {}, name));
   return h("div", {class: "sample-pictures"},
-    shown(clean, "clean"), clean && other ? changePicture(clean, other, {size: PICTURE}) : null, condition ? shown(other, condition) : null);
+    shown(clean, "clean"), clean && other ? changePicture(clean, other, {size: SAMPLE_PICTURE}) : null, condition ? shown(other, conditionNamed(app, condition)) : null);
 }
 
 /** @param {App} app @param {number} row */
@@ -119,7 +119,7 @@ function sampleAnswers(app, row) {
     h("tbody", {}, answers.map(({name, kind}) => {
       const sure = bundle.confidences(name)[row];
       return h("tr", {class: name === chosen ? `${kind} chosen` : kind},
-        h("th", {scope: "row"}, name), h("td", {}, swatch(app, bundle.predictions(name)[row]), answered(app, row, name)),
+        h("th", {scope: "row", title: name}, conditionNamed(app, name)), h("td", {}, swatch(app, bundle.predictions(name)[row]), answered(app, row, name)),
         h("td", {class: "sure"}, h("span", {class: "bar", "aria-hidden": "true"}, h("span", {style: {width: `${100 * (sure || 0)}%`}})), percent(sure)));
     })));
 }
@@ -133,7 +133,7 @@ function sampleFacts(app, row) {
     const changes = app.counts.changes(condition, reduction);
     const more = changes.reduce((sum, one) => sum + Number(one > changes[row]), 0);
     const first = app.counts.departure(condition, reduction, row);
-    facts.push(`Its path under ${condition} lies ${number(changes[row])} grid steps from its clean one, summed over the layers: number ${count(more + 1)} of ${count(changes.length)}.`);
+    facts.push(`Its path under ${conditionNamed(app, condition)} lies ${number(changes[row])} grid steps from its clean one, summed over the layers: number ${count(more + 1)} of ${count(changes.length)}.`);
     facts.push(first < 0 ? "It ends in the clean path's code." : `It leaves the clean path for good at ${app.bundle.layers(reduction)[first]}.`);
   }
   const smallest = smallestTold(app, row);
@@ -172,7 +172,7 @@ function samplePath(app, row) {
   const layers = app.bundle.layers(reduction);
   const condition = besideClean(app);
   const first = condition ? app.counts.departure(condition, reduction, row) : -1;
-  const heads = condition ? ["layer", "clean code", `code under ${condition}`, "steps"] : ["layer", "clean code"];
+  const heads = condition ? ["layer", "clean code", `${conditionNamed(app, condition)}: code`, "steps"] : ["layer", "clean code"];
   return h("div", {class: "path-scroll", tabindex: 0, role: "group", "aria-label": "Path through the layers"},
     h("table", {class: "path"},
       h("caption", {}, "Path through the layers. ✓ and ✗: whether the sample's own class is the commonest of the code."),
@@ -186,7 +186,7 @@ function pathRow(app, name, {layer, clean, other, steps, ownClean, ownOther}, de
     if (!(event.target instanceof Element && event.target.closest("button"))) app.state.select({layer: name, unit: clean});
   };
   return h("tr", {"data-layer": name, class: departs ? "departs" : null, onclick},
-    h("th", {scope: "row"}, name, departs ? h("span", {class: "tag"}, "▸ departs") : null),
+    h("th", {scope: "row"}, name, departs ? h("span", {class: "tag"}, " ▸ departs") : null),
     h("td", {}, codeButton(app, layer, clean, {told: ownTold(ownClean)}), ownSign(ownClean)),
     other === null ? null : h("td", {}, codeButton(app, layer, other, {told: ownTold(ownOther)}), ownSign(ownOther)),
     other === null ? null : h("td", {}, other === clean ? "same" : number(steps)));
@@ -199,7 +199,7 @@ function ownTold(own) {
 
 /** @param {boolean | null} own */
 function ownSign(own) {
-  return own === null ? null : [h("span", {class: own ? "sign" : "sign wrong", "aria-hidden": "true"}, own ? " ✓" : " ✗"), unseen(ownTold(own))];
+  return own === null ? null : h("span", {class: own ? "sign" : "sign wrong", "aria-hidden": "true"}, own ? " ✓" : " ✗");
 }
 
 /** Show which layer is selected. @param {App} app @param {Element} body */
@@ -215,12 +215,12 @@ function pathTable(app) {
   const row = sampleRow(app);
   const {reduction} = app.state.selection;
   const [layers, condition] = [app.bundle.layers(reduction), besideClean(app)];
-  const header = ["id", "layer", "clean code", "own class commonest in it",
-    ...(condition ? [`code under ${condition}`, "own class commonest in it", "grid steps between", "departs here"] : [])];
+  const header = ["id", "layer", "clean code", "own class commonest in it, clean",
+    ...(condition ? [`code under ${condition}`, `own class commonest in it, ${condition}`, "grid steps between", "departs here"] : [])];
   if (row === null) return [header];
   const first = condition ? app.counts.departure(condition, reduction, row) : -1;
   const told = (/** @type {boolean | null} */ own) => (own === null ? "" : own ? "yes" : "no");
   return [header, ...pathOf(app, row).map(({layer, clean, other, steps, ownClean, ownOther}) => [
     String(app.bundle.ids[row]), layers[layer], String(clean), told(ownClean),
-    ...(other === null ? [] : [String(other), told(ownOther), String(steps), layer === first ? "yes" : "no"])])];
+    ...(other === null ? [] : [String(other), told(ownOther), String(Number(steps.toFixed(4))), layer === first ? "yes" : "no"])])];
 }

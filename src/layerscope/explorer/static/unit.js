@@ -4,15 +4,15 @@
 import {besideClean, layerPlace} from "./app.js";
 import {css} from "./colours.js";
 import {count, h, number, percent} from "./elements.js";
-import {codeButton, pressSample, refill, sampleButton, swatch} from "./links.js";
+import {codeButton, conditionNamed, pressSample, refill, sampleButton, swatch} from "./links.js";
 import {lacking, panel} from "./panels.js";
 import {thumbnail} from "./pictures.js";
 
 /** @typedef {import("./app.js").App} App */
 
 const EXEMPLARS = 12;
-const CLASSES = 8;
-const PARTNERS = 6;
+const UNIT_CLASSES = 8;
+const UNIT_PARTNERS = 6;
 
 /** @param {App} app */
 export function unitView(app) {
@@ -71,12 +71,12 @@ function unitFacts(app, layer, unit) {
   return h("p", {class: "facts"}, facts.join(" · "));
 }
 
-/** The classes of a unit, the commonest first; beyond `CLASSES` together. @param {App} app @param {number} layer @param {number} unit */
+/** The classes of a unit, the commonest first; beyond `UNIT_CLASSES` together. @param {App} app @param {number} layer @param {number} unit */
 function unitClasses(app, layer, unit) {
   const {classes} = app.counts.mix(app.state.selection.reduction, layer);
   const own = classes.subarray(unit * app.counts.classes, (unit + 1) * app.counts.classes);
   const found = [...own.keys()].filter((one) => own[one]).sort((one, other) => own[other] - own[one] || one - other);
-  const [first, rest] = found.length > CLASSES ? [found.slice(0, CLASSES - 1), found.slice(CLASSES - 1)] : [found, []];
+  const [first, rest] = found.length > UNIT_CLASSES ? [found.slice(0, UNIT_CLASSES - 1), found.slice(UNIT_CLASSES - 1)] : [found, []];
   const parts = first.map((one) => ({index: one, name: app.bundle.className(one), many: own[one]}));
   const others = rest.reduce((sum, one) => sum + own[one], 0);
   return others ? [...parts, {index: -1, name: `${rest.length} more classes`, many: others}] : parts;
@@ -106,8 +106,9 @@ function unitExemplars(app, rows) {
   const {bundle} = app;
   const heading = h("h3", {}, "Nearest to the prototype");
   const shown = rows.slice(0, EXEMPLARS).map((row) => h("li", {}, sampleButton(app, row)));
-  const without = bundle.json.pictures?.clean || bundle.texts ? null : lacking(bundle.missing("pictures"), "The run holds no pictures.");
-  return h("div", {class: "unit-part"}, heading, without, h("ul", {class: bundle.texts ? "exemplars written" : "exemplars"}, shown));
+  const kind = bundle.texts ? "written" : bundle.json.pictures?.clean ? "" : "bare";
+  return h("div", {class: "unit-part"}, heading,
+    kind === "bare" ? lacking(bundle.missing("pictures"), "The run holds no pictures.") : null, h("ul", {class: `exemplars ${kind}`}, shown));
 }
 
 /** @param {App} app @param {number} unit */
@@ -147,7 +148,7 @@ function unitPartners(app, layer, unit, other) {
 
 /** @param {App} app @param {number} layer @param {[number, number][]} found */
 function unitLinks(app, layer, found) {
-  const links = found.slice(0, PARTNERS).map(([unit, many]) =>
+  const links = found.slice(0, UNIT_PARTNERS).map(([unit, many]) =>
     h("li", {}, codeButton(app, layer, unit, {note: `(${count(many)})`, told: `${count(many)} ${many === 1 ? "sample" : "samples"}`})));
   const more = found.length - links.length;
   return h("ul", {class: "code-links"}, links, more > 0 ? h("li", {class: "note"}, `and ${count(more)} more`) : null);
@@ -173,7 +174,7 @@ function unitMoves(app, unit) {
   const found = /** @type {[number, number][]} */ ([...to].sort((one, other) => other[1] - one[1] || one[0] - other[0]));
   const share = `${percent(moved / all)} change their code (${count(moved)} of ${count(all)})`;
   const where = found.length ? `, to ${count(found.length)} ${found.length === 1 ? "code" : "codes"}:` : ".";
-  return [h("h3", {}, `Under ${condition}`), h("p", {class: "facts"}, share, where), found.length ? unitLinks(app, layer, found) : null];
+  return [h("h3", {}, `Under ${conditionNamed(app, condition)}`), h("p", {class: "facts"}, share, where), found.length ? unitLinks(app, layer, found) : null];
 }
 
 /** @param {App} app @returns {string[][]} */
