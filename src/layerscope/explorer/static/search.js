@@ -20,7 +20,7 @@ export function searchView(app) {
   const search = {asked: {...ANYTHING}, given: null, rows: new Uint32Array(), shown: AT_ONCE};
   const form = h("form", {class: "search", "aria-label": "What to search for", onsubmit: (/** @type {Event} */ event) => event.preventDefault()});
   const told = h("p", {class: "search-told", role: "status"});
-  const results = h("div", {class: "search-results", tabindex: -1, role: "group", "aria-label": "Samples found"});
+  const results = h("div", {class: app.bundle.texts ? "search-results written" : "search-results", tabindex: -1, role: "group", "aria-label": "Samples found"});
   const more = h("div", {class: "search-more"});
   const made = panel({
     id: "search", title: "Search", how: "Filters hold together. What is found can be shown on the maps: colour by “found”.",
@@ -156,7 +156,8 @@ function foundButton(app, order, row) {
   const {bundle} = app;
   const {condition} = app.state.selection;
   const [before, after] = [bundle.predictions("clean")[row], bundle.predictions(condition)[row]];
-  const note = [orderTold(app, order, row), after !== before && after >= 0 ? `→ ${bundle.className(after)}` : ""].filter(Boolean).join(", ");
+  const kind = bundle.conditions[bundle.place(condition)].kind;
+  const note = [orderTold(app, order, row), after !== before && after >= 0 ? `${kind === "noise" ? "with noise" : "attacked"}: ${bundle.className(after)}` : ""].filter(Boolean).join(", ");
   return sampleButton(app, row, {note});
 }
 
