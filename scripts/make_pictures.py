@@ -45,7 +45,7 @@ def main() -> None:
 
 def measures(run: ls.Run) -> None:
     """Telescope, flow and vulnerability."""
-    sample = int(run.example["id"])
+    sample = run.settings["example"]
     both, (above, below) = plt.subplots(2, figsize=(11.7, 5), layout="constrained")
     ls.figures.vulnerability(run, reduction="mean", axes=above)
     ls.figures.vulnerability(run, "vulnerability_gap", reduction="sketch:512", axes=below)

@@ -19,6 +19,7 @@ from layerscope import recording as recording_module
 from layerscope.data import Data
 from layerscope.errors import CorruptFileError, FolderInUseError, NonFiniteError, RunMismatchError, StorageError
 from layerscope.estimate import Estimate
+from layerscope.images import pictures
 from layerscope.layers import Layer
 from layerscope.layouts import Output
 from layerscope.network import Network
@@ -124,9 +125,90 @@ def test_how_far_samples_of_several_tensors_were_changed_is_not_told(tmp_path):
     assert found.sizes == {}
 
 
+def test_pictures_are_the_inputs_that_the_network_got_as_bytes(module, pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr(recording_module, "SHARD_BYTES", 1)
+    images, _ = pairs
+    for name, options, given in (
+        ("clean", {}, images),
+        ("dark", {"perturb": Darken(0.37), "condition": "dark"}, images * 0.37),
+    ):
+        found = recorded(module, pairs, tmp_path / name, pictures=6, **options)
+        assert len(found.shards) == 4
+        assert found.pictures().dtype == torch.uint8
+        assert found.pictures().equal((255 * given).round().to(torch.uint8))
+        assert load_recording(tmp_path / name).pictures().equal(found.pictures())
+        assert found.vectors("stem|mean").equal(
+            recorded(module, pairs, tmp_path / f"{name}-not", **options).vectors("stem|mean")
+        )
+    assert recorded(module, pairs, tmp_path / "clean-not").pictures() is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "longest", "size"),
+    [
+        ((1, 6, 6), 4, (4, 4)),
+        ((3, 7, 12), 5, (3, 5)),
+        ((3, 12, 7), 5, (5, 3)),
+        ((1, 40, 2), 4, (4, 1)),
+        ((3, 5, 4), 9, (5, 4)),
+    ],
+)
+def test_larger_images_are_averaged_over_areas_and_smaller_ones_stay(shape, longest, size):
+    low, high = -2.0, 3.0
+    images = low + (high - low) * torch.rand(5, *shape, generator=torch.Generator().manual_seed(1))
+    found = pictures(images, (low, high), longest)
+    assert found.shape == (5, shape[0], *size)
+    for image, shown in zip(images.double(), found, strict=True):
+        for row in range(size[0]):
+            top, bottom = row * shape[1] // size[0], -(-(row + 1) * shape[1] // size[0])
+            for column in range(size[1]):
+                left, right = column * shape[2] // size[1], -(-(column + 1) * shape[2] // size[1])
+                mean = image[:, top:bottom, left:right].mean((1, 2))
+                told = 255 * (mean - low) / (high - low)
+                assert (told - shown[:, row, column]).abs().max() <= 0.5 + 1e-4
+
+
+@pytest.mark.parametrize(
+    ("samples", "bounds"),
+    [
+        (torch.rand(4, 2, 6, 6), (0.0, 1.0)),
+        (torch.rand(4, 6, 6), (0.0, 1.0)),
+        (torch.rand(4, 1, 6, 6), (-torch.inf, torch.inf)),
+        (torch.ones(4, 1, 6, 6, dtype=torch.int64), (0.0, 1.0)),
+        (["a", "b"], (0.0, 1.0)),
+        ({"pixels": torch.rand(4, 1, 6, 6)}, (0.0, 1.0)),
+    ],
+    ids=["two channels", "no channels", "no bounds", "whole numbers", "texts", "named"],
+)
+def test_what_is_no_image_has_no_picture(samples, bounds):
+    assert pictures(samples, bounds, 6) is None
+
+
+def test_texts_are_kept_where_they_are_to_be_shown(tmp_path):
+    class Lengths(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(1, 2)
+
+        def forward(self, texts):
+            return self.head(torch.tensor([[float(len(text))] for text in texts]))
+
+    texts = ["<b>bold</b>", "x" * 2500, "", "zwölf"]
+    network = Network(Lengths().eval(), bounds=(-torch.inf, torch.inf))
+    kept, other = (
+        record(network, load_data(texts), ["head"], tmp_path / str(longest), pictures=longest, batch_size=3,
+               show_progress=False)
+        for longest in (64, 0)
+    )  # fmt: skip
+    assert kept.texts == ("<b>bold</b>", "x" * 2000, "", "zwölf")
+    assert kept.pictures() is None
+    assert other.texts is None
+    assert "text" not in load_table(tmp_path / "0" / "samples.parquet")
+
+
 def test_an_interrupted_recording_goes_on_and_ends_with_the_same_bytes(module, pairs, tmp_path, monkeypatch):
     monkeypatch.setattr(recording_module, "SHARD_BYTES", 1)
-    recorded(module, pairs, tmp_path / "uncut", perturb=Darken(0.5))
+    recorded(module, pairs, tmp_path / "uncut", perturb=Darken(0.5), pictures=4)
     written = recording_module.save_tensors
 
     def interrupt(path, tensors, header):
@@ -136,7 +218,7 @@ def test_an_interrupted_recording_goes_on_and_ends_with_the_same_bytes(module, p
 
     monkeypatch.setattr(recording_module, "save_tensors", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        recorded(module, pairs, tmp_path / "cut", perturb=Darken(0.5))
+        recorded(module, pairs, tmp_path / "cut", perturb=Darken(0.5), pictures=4)
     monkeypatch.setattr(recording_module, "save_tensors", written)
     assert list(contents(tmp_path / "cut")) == ["shard-00000.safetensors", "shard-00001.safetensors"]
     seen = []
@@ -149,7 +231,7 @@ def test_an_interrupted_recording_goes_on_and_ends_with_the_same_bytes(module, p
     same = recording_module.callable_text(Darken(0.5))  # watching must not make it another perturbation
     monkeypatch.setattr(recording_module, "callable_text", lambda _: same)
     monkeypatch.setattr(Darken, "__call__", watch)
-    recorded(module, pairs, tmp_path / "cut", perturb=Darken(0.5))
+    recorded(module, pairs, tmp_path / "cut", perturb=Darken(0.5), pictures=4)
     assert seen == [64, 96]  # nothing recorded twice
     assert contents(tmp_path / "cut") == contents(tmp_path / "uncut")
 
@@ -162,7 +244,7 @@ def test_a_finished_recording_is_found_and_not_made_again(module, pairs, tmp_pat
 
 
 @pytest.mark.parametrize("finished", [True, False], ids=["finished", "unfinished"])
-@pytest.mark.parametrize("change", ["network", "data", "perturbation", "layers", "batch_size", "dtype"])
+@pytest.mark.parametrize("change", ["network", "data", "perturbation", "layers", "batch_size", "dtype", "pictures"])
 def test_a_recording_of_something_else_is_left_alone(module, pairs, tmp_path, change, finished):
     images, labels = pairs
     recorded(module, pairs, tmp_path, perturb=Darken(0.5))
@@ -181,7 +263,7 @@ def test_a_recording_of_something_else_is_left_alone(module, pairs, tmp_path, ch
     elif change == "layers":
         layers = ("stem",)
     else:
-        options[change] = {"batch_size": 16, "dtype": "float16"}[change]
+        options[change] = {"batch_size": 16, "dtype": "float16", "pictures": 6}[change]
     network, data = Network(module), load_data((images, labels))
     with pytest.raises(RunMismatchError, match=rf"holds a recording made with another {change}; choose another folder"):
         record(network, data, layers, tmp_path, **options)
@@ -471,6 +553,8 @@ def test_numbers_that_float16_does_not_hold_are_told(module, pairs, tmp_path):
     [
         ({"dtype": "int8"}, "`dtype` must be one of float32, float16, bfloat16; got 'int8'"),
         ({"batch_size": 0}, "`batch_size` must be a whole number, at least 1; got 0"),
+        ({"pictures": -1}, "`pictures` must be a whole number of pixels, or 0 for none; got -1"),
+        ({"pictures": True}, "`pictures` must be a whole number of pixels, or 0 for none; got True"),
     ],
 )
 def test_options_out_of_range_are_refused(module, pairs, tmp_path, options, told):
@@ -593,7 +677,7 @@ def test_a_second_process_is_refused_while_the_first_lives_and_not_after(module,
 
 def test_runs_killed_at_random_moments_end_with_the_same_bytes(module, pairs, tmp_path, monkeypatch):
     monkeypatch.setattr(recording_module, "SHARD_BYTES", 1)
-    options = {"batch_size": 8}
+    options = {"batch_size": 8, "pictures": 6}
     recorded(module, pairs, tmp_path / "whole", **options)
     begun = time.perf_counter()
     recorded(module, pairs, tmp_path / "timed", **options)
@@ -685,7 +769,7 @@ def test_a_recording_of_another_format_is_told(module, pairs, tmp_path):
     recorded(module, pairs, tmp_path)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"schema": 1}))
-    with pytest.raises(RunMismatchError, match="was recorded in format 1, and this program reads format 2; record it"):
+    with pytest.raises(RunMismatchError, match="was recorded in format 1, and this program reads format 3; record it"):
         load_recording(tmp_path)
 
 

@@ -1,6 +1,7 @@
 """A run from end to end: what it writes, that it is the same twice, and what it refuses."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ import torch
 from conftest import tiny_data, tiny_module
 from torch import nn
 
-from layerscope import Coded, Network, Study, load_data, load_run, profile, table
+from layerscope import Coded, Network, Study, load_data, load_recording, load_run, profile, table
 from layerscope import recording as recording_module
 from layerscope.data import Batch
 from layerscope.errors import CorruptFileError, FolderInUseError, NonFiniteError, RunMismatchError, StorageError
@@ -63,7 +64,7 @@ def measured(run):
 
 def test_a_run_is_a_folder_as_the_design_has_it(tiny_run):
     assert sorted(path.name for path in tiny_run.folder.iterdir()) == [
-        ".lock", "atlas", "codes", "example.safetensors", "nulls", "recordings", "report.html", "results.parquet",
+        ".lock", "atlas", "codes", "nulls", "recordings", "report.html", "results.parquet",
         "smallest.parquet", "study.json",
     ]  # fmt: skip
     names = ["clean", "noise-pgd-linf-8of255", "pgd-linf-8of255"]
@@ -125,11 +126,36 @@ def test_a_run_that_is_loaded_is_the_run_that_was_made(tiny_run):
         _ = loaded.network
 
 
-def test_the_example_is_a_sample_with_its_perturbed_self(tiny_run):
-    example = tiny_run.example
+def test_the_example_is_a_sample_that_the_attack_fools_of_middling_displacement(tiny_run):
+    clean, attacked = (tiny_run.recordings[name] for name in ("clean", PGD))
+    places = tiny_run.grid.positions.tolist()
+    moved, fooled = {}, set()
+    for row, sample in enumerate(clean.ids.tolist()):
+        moved[sample] = 0.0
+        for layer in clean.depth("mean"):
+            one, other = (tiny_run.codes[name][f"code:{layer}"][row] for name in ("clean", PGD))
+            moved[sample] += math.dist(places[one], places[other])
+        if clean.predictions[row] == clean.labels[row] != attacked.predictions[row]:
+            fooled.add(sample)
+    example, among = tiny_run.settings["example"], fooled or set(moved)
+    assert example in among
+    ranks = sorted(moved[sample] for sample in among)
+    assert moved[example] == pytest.approx(ranks[len(ranks) // 2], abs=1e-4)
+
+
+def test_what_is_looked_at_has_pictures_and_what_is_not_has_none(tiny_run):
     images, _ = tiny_data()
-    assert example["clean"].equal(images[example["id"]])
-    assert 0 < (example["perturbed"] - example["clean"]).abs().max() <= 8 / 255 + 1e-6
+    clean = tiny_run.recordings["clean"]
+    assert clean.pictures().equal((255 * images[clean.ids]).round().to(torch.uint8))
+    for name in ("pgd:linf=8/255", "noise:pgd:linf=8/255"):
+        shown, sizes = tiny_run.recordings[name].pictures().int(), tiny_run.recordings[name].sizes["linf"]
+        change = (shown - clean.pictures().int()).abs().flatten(1).amax(1)
+        assert ((change - 255 * sizes).abs() <= 1).all()
+        assert change.min() > 0
+    unseen = [tiny_run.recordings["fit"], load_recording(tiny_run.folder / "recordings" / "step")]
+    unseen += [load_recording(path.parent) for path in tiny_run.folder.glob("nulls/*/recordings/*/manifest.json")]
+    assert len(unseen) > 8
+    assert [one for one in unseen if one.pictures() is not None] == []
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tiny_run, tmp_path):
@@ -151,7 +177,7 @@ def test_asking_again_changes_nothing(tiny_run):
     [
         "recordings/noise-pgd-linf-8of255", "recordings/clean/samples.parquet", "recordings/fit/manifest.json", "atlas",
         "atlas/mean/stem.safetensors", "atlas/atlas.json", "codes/clean.parquet", "nulls/untrained-1",
-        "results.parquet", "smallest.parquet", "report.html", "example.safetensors",
+        "results.parquet", "smallest.parquet", "report.html",
     ],
 )  # fmt: skip
 def test_what_is_missing_is_made_again_alike(tiny_run, tmp_path, stage):
@@ -201,7 +227,7 @@ def test_without_an_attack_only_clean_inputs_are_measured(tmp_path):
     run = study(tmp_path / "run", attack=None, untrained=0).run()
     assert set(run.results["condition"]) == {"clean"} | BESIDE | ESTIMATORS
     assert run.results["null_untrained"].isna().all()
-    assert run.example == {}
+    assert run.settings["example"] is None
     assert "untrained draws to judge it by are too few" in (run.folder / "report.html").read_text()
 
 
@@ -454,7 +480,7 @@ def test_overwrite_deletes_the_other_run_and_nothing_else(tmp_path):
 
 def test_a_run_of_another_format_is_refused(tmp_path):
     (tmp_path / "study.json").write_text(json.dumps({"schema": 99}))
-    with pytest.raises(RunMismatchError, match="format: the run has version 99, this program writes version 2"):
+    with pytest.raises(RunMismatchError, match="format: the run has version 99, this program writes version 3"):
         study(tmp_path).run()
 
 

@@ -34,6 +34,7 @@ from layerscope.printing import (
     robustness_table,
     telescope_table,
 )
+from layerscope.report import MAX_MB
 from layerscope.results import findings
 from layerscope.robustness import robustness
 from layerscope.run import Run, load_run
@@ -363,11 +364,14 @@ def export(
 
 
 @app.command(epilog="Example: layerscope report runs/mine")
-def report(folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")]) -> None:
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    max_mb: Annotated[float, typer.Option(help="Leave pictures out of it until it is no larger.")] = MAX_MB,
+) -> None:
     """Print a finished run's profile again, and write its report anew."""
     with _told():
         finished = load_run(folder)
-        finished.report()
+        finished.report(max_mb=max_mb)
         _show(finished)
 
 

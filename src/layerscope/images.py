@@ -1,9 +1,14 @@
-"""Image files to pixels of the size that a network takes."""
+"""Image files to pixels of the size that a network takes; what a network takes to small pictures."""
 
 from dataclasses import dataclass
-from typing import Literal
+from math import isfinite
+from typing import Any, Literal
 
+import torch
+from jaxtyping import UInt8
 from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
@@ -39,3 +44,28 @@ class Resize:
         image = image.resize(size, how)
         left, top = round((size[0] - self.width) / 2), round((size[1] - self.height) / 2)
         return image.crop((left, top, left + self.width, top + self.height))
+
+
+def pictures(
+    samples: Any, bounds: tuple[float, float], longest: int
+) -> UInt8[Tensor, "n channels height width"] | None:
+    """(n, c, h, w), uint8: samples as pictures to look at, bounds at 0 and 255; None where they are no images.
+
+    Images are floating-point tensors (n, 1 or 3, height, width) within finite bounds.
+
+    Args:
+        samples: a batch.
+        bounds: least and largest legal value of an input.
+        longest: the most pixels of the longer side; larger images shrink, each pixel the average of an area.
+    """
+    low, high = bounds
+    if not isinstance(samples, Tensor) or not samples.is_floating_point() or not isfinite(high - low):
+        return None
+    if samples.ndim != 4 or samples.shape[1] not in (1, 3):
+        return None
+    height, width = samples.shape[2:]
+    shrunk = longest / max(height, width)
+    if shrunk < 1:
+        size = max(1, round(height * shrunk)), max(1, round(width * shrunk))
+        samples = interpolate(samples.float(), size, mode="area")
+    return ((samples.float() - low) / (high - low) * 255).round().clamp(0, 255).to(torch.uint8)

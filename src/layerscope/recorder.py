@@ -9,6 +9,7 @@ from layerscope.checks import check_inputs, check_labels
 from layerscope.data import Batch, some
 from layerscope.embeddings import attackable
 from layerscope.errors import NonFiniteError
+from layerscope.images import pictures
 from layerscope.layers import INPUT, LOGITS, Layer
 from layerscope.layouts import Output
 from layerscope.network import EMBEDDINGS, Network
@@ -21,6 +22,9 @@ WHOLE_INPUT = 4096
 SIZES = ("linf", "l2")
 """Names of the tensors that say how large the changes of a perturbed recording are."""
 
+PICTURE = "picture"
+"""Name of the tensor that holds the inputs as pictures."""
+
 Perturb = Callable[[Network, Batch], Samples]
 """Makes the inputs of a perturbed condition from a clean batch."""
 
@@ -28,8 +32,9 @@ Perturb = Callable[[Network, Batch], Samples]
 class Recorder:
     """One pass per batch: every layer under its reductions, checked."""
 
-    def __init__(self, network: Network, plan: Sequence[Layer], dtype: str, *, logits: bool) -> None:
+    def __init__(self, network: Network, plan: Sequence[Layer], dtype: str, *, logits: bool, pictures: int) -> None:
         self.network, self.plan, self.logits = network, tuple(plan), logits
+        self._longest = pictures
         self._dtype = getattr(torch, dtype)
         known = {name: parse_reduction(name) for name in dict.fromkeys(layer.reduction for layer in plan)}
         self._reductions: dict[str, list[Reduction]] = {}
@@ -57,6 +62,7 @@ class Recorder:
             clean, batch = batch.inputs, batch._replace(inputs=perturb(self.network, batch))
             check_inputs(batch, self.network)
             kept |= _sizes(self.network, clean, batch.inputs)
+        kept |= self._pictures(batch.inputs)
 
         def keep(name: str, output: Output) -> None:
             for reduction in self._reductions[name]:
@@ -81,6 +87,11 @@ class Recorder:
                 check_labels(batch.labels, logits.shape[1])
             kept["labels"] = batch.labels
         return kept
+
+    def _pictures(self, inputs: Samples) -> dict[str, Tensor]:
+        """The batch to be looked at, where that is wanted and it is one of images."""
+        shown = pictures(inputs, self.network.bounds, self._longest) if self._longest else None
+        return {} if shown is None else {PICTURE: shown.cpu()}
 
     def _reduction_of_input(self, output: Output) -> Reduction:
         """Whole, since its average would say nothing, or by a sketch where it is wide."""

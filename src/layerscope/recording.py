@@ -2,8 +2,8 @@
 
     recordings/clean/
       manifest.json              layers (name, reduction, width), shards with row range and checksum
-      shard-00000.safetensors    one tensor per layer (rows, width), and logits
-      samples.parquet            id, label, prediction, confidence, source; linf, l2: how far it was perturbed
+      shard-00000.safetensors    one tensor per layer (rows, width), and logits; picture: the inputs (rows, c, h, w)
+      samples.parquet            id, label, prediction, confidence, source; linf, l2: how far it was perturbed; text
 
 A shard is written whole or not at all, and says in its header what it belongs to: a run that was killed finds the
 shards that are there and goes on after the last.
@@ -31,7 +31,7 @@ from layerscope.layers import LOGITS, Layer, plan_layers
 from layerscope.models import load_network
 from layerscope.network import Network
 from layerscope.progress import bar
-from layerscope.recorder import SIZES, Gathered, Perturb, Recorder, several_rows
+from layerscope.recorder import PICTURE, SIZES, Gathered, Perturb, Recorder, several_rows
 from layerscope.reductions import PerSampleReduction, parse_reduction
 from layerscope.sources import load_data
 from layerscope.store import (
@@ -49,12 +49,14 @@ from layerscope.store import (
     save_tensors,
     tensor_names,
 )
-from layerscope.types import Labels, Logits, Samples, Units, Vectors
+from layerscope.types import Labels, Logits, Pictures, Samples, Units, Vectors
 
-SCHEMA = 2
+SCHEMA = 3
 SHARD_BYTES = 2**25
 PRECISIONS = ("float32", "float16", "bfloat16")
 """How numbers may be stored."""
+CHARACTERS = 2000
+"""The most that are kept of a text."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ class Recording:
     """File names, in order of rows."""
     sizes: Mapping[str, Tensor] = field(repr=False, default_factory=dict)
     """Of a perturbed recording, how far each input is from the clean one: `linf` and `l2`, each (n,)."""
+    texts: tuple[str, ...] | None = field(repr=False, default=None)
+    """What each sample says, at most 2,000 characters of it; none where samples are no texts, or they were not kept."""
     _checked: set[tuple[Path, str]] = field(default_factory=set, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -148,6 +152,16 @@ class Recording:
             raise KeyError("Logits were not recorded.")
         return torch.cat(list(self._blocks(LOGITS)))
 
+    def pictures(self) -> Pictures | None:
+        """(n, c, h, w), uint8: the inputs as the network got them, the bounds at 0 and 255; None where none were kept.
+
+        Raises:
+            CorruptFileError: if a byte of them has changed on disk; names the shard.
+        """
+        if PICTURE not in tensor_names(self.folder / self.shards[0]):
+            return None
+        return torch.cat(list(self._blocks(PICTURE)))
+
     def _blocks(self, name: str) -> Blocks:
         return Blocks(tuple(self.folder / shard for shard in self.shards), name, self._checked)
 
@@ -164,6 +178,7 @@ def record(
     batch_size: int = 250,
     dtype: str = "float32",
     logits: bool = True,
+    pictures: int = 0,
     overwrite: bool = False,
     show_progress: bool = True,
 ) -> Recording:
@@ -183,6 +198,8 @@ def record(
         batch_size: samples per forward pass.
         dtype: of the stored numbers: `float32`; `float16` and `bfloat16` take half the disk.
         logits: whether to keep them; without them, each pass ends with the last wanted layer.
+        pictures: keep what the network got, to be looked at: of images, bytes (the bounds at 0 and 255) whose longer
+            side has at most so many pixels, larger ones averaged over areas; of texts, 2,000 characters. 0 keeps none.
         overwrite: delete a recording of something else that stands in the folder.
         show_progress: whether to say what is to be done and draw a progress bar, on standard error.
 
@@ -198,6 +215,8 @@ def record(
         raise ValueError(f"`dtype` must be one of {', '.join(PRECISIONS)}; got {dtype!r}.")
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"`batch_size` must be a whole number, at least 1; got {batch_size!r}.")
+    if not isinstance(pictures, int) or isinstance(pictures, bool) or pictures < 0:
+        raise ValueError(f"`pictures` must be a whole number of pixels, or 0 for none; got {pictures!r}.")
     folder, network = Path(folder), load_network(network)
     data = load_data(data, resize=network.resize, show_progress=show_progress)
     two = data.take(data.rows[:2])
@@ -208,13 +227,13 @@ def record(
         raise
     if not plan:
         raise ValueError(f"`layers` {layers!r} leaves nothing to record; name layers, or `auto`.")
-    options = {"batch_size": batch_size, "dtype": dtype, "logits": logits}
+    options = {"batch_size": batch_size, "dtype": dtype, "logits": logits, "pictures": pictures}
     made_of = _made_of(network, data, plan, condition, perturb, **options)
     with locked(folder):
         _check_folder(folder, made_of, overwrite=overwrite)
         if not (folder / "manifest.json").is_file() or not (folder / "samples.parquet").is_file():
             clear_half_written(folder)
-            recorder = Recorder(network, plan, dtype, logits=logits)
+            recorder = Recorder(network, plan, dtype, logits=logits, pictures=pictures)
             probe = recorder.probe(data.take(data.rows[:1]))
             _write_shards(recorder, data, folder, made_of, perturb, probe, show=show_progress)
         return load_recording(folder)
@@ -253,6 +272,7 @@ def load_recording(folder: Path | str) -> Recording:
         predictions=None if predictions.isna().any() else torch.tensor(predictions.to_numpy(dtype=np.int64)),
         shards=tuple(shard["file"] for shard in manifest["shards"]),
         sizes={norm: torch.tensor(table[norm].to_numpy()) for norm in SIZES if norm in table},
+        texts=tuple(table["text"]) if "text" in table else None,
     )
 
 
@@ -350,6 +370,13 @@ def _is_there(path: Path, header: dict[str, Any]) -> bool:
     return False
 
 
+def _texts(data: Data, made_of: dict[str, Any]) -> list[str]:
+    """The beginning of every text; nothing where samples are none, or are not to be shown."""
+    if not made_of["pictures"] or isinstance(data.take(data.rows[:1]).inputs, (Tensor, Mapping, tuple)):
+        return []
+    return [str(text)[:CHARACTERS] for batch in data.batches(made_of["batch_size"]) for text in batch.inputs]
+
+
 def _finish(folder: Path, shards: Sequence[Path], made_of: dict[str, Any], plan: Sequence[Layer], data: Data) -> None:
     """Write samples and manifest; the manifest last, since it says that the recording is complete."""
     ids, labels, predictions = (np.empty(len(data), np.int64) for _ in range(3))
@@ -374,6 +401,7 @@ def _finish(folder: Path, shards: Sequence[Path], made_of: dict[str, Any], plan:
             "source": [data.origin(row) for row in ids.tolist()],
         }
         | {norm: np.concatenate([load_tensor(shard, norm) for shard in shards]) for norm in SIZES if norm in names}
+        | ({"text": texts} if (texts := _texts(data, made_of)) else {})
     )
     save_table(folder / "samples.parquet", samples)
     headers = [load_header(shard) for shard in shards]

@@ -7,7 +7,6 @@ atlas/  codes/<condition>.parquet
 nulls/untrained-0/       recordings, atlas and codes of the same architecture with fresh weights
 results.parquet          every number that was measured
 smallest.parquet         the smallest perturbation of some samples
-example.safetensors      one sample clean and perturbed
 report.html
 telescope.png  profile.parquet   written by `layerscope profile`
 causal.parquet  causal_pairs.parquet  causal.png   written by `layerscope causal`
@@ -21,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from torch import Tensor
 
 from layerscope import figures
 from layerscope.atlas import Atlas, load_atlas
@@ -31,13 +29,13 @@ from layerscope.errors import RunMismatchError
 from layerscope.models import load_network
 from layerscope.network import Network
 from layerscope.recording import Recording, load_recording
-from layerscope.report import write_report
+from layerscope.report import MAX_MB, write_report
 from layerscope.som import Grid
 from layerscope.sources import load_data
 from layerscope.specs import OBJECT
-from layerscope.store import load_json, load_table, load_tensors, save_table, write
+from layerscope.store import load_json, load_table, save_table, write
 
-SCHEMA = 2
+SCHEMA = 3
 """Of the folder; another is refused."""
 FIT_SHARE = 2 / 3
 """Of the data goes to fitting the atlas where no data are given for that."""
@@ -100,12 +98,6 @@ class Run:
         return load_table(path) if path.is_file() else None
 
     @property
-    def example(self) -> dict[str, Tensor]:
-        """One sample: `id`, its input `clean` and under the attack; empty where the run has no attack."""
-        path = self.folder / "example.safetensors"
-        return load_tensors(path) if path.is_file() else {}
-
-    @property
     def network(self) -> Network:
         """The network, loaded again from its spec.
 
@@ -152,9 +144,9 @@ class Run:
         save_table(numbers, self.profile)
         return picture, numbers
 
-    def report(self, *, show_progress: bool = True) -> Path:
-        """Write report.html anew; its path."""
-        return write_report(self, show_progress=show_progress)
+    def report(self, *, max_mb: float = MAX_MB, show_progress: bool = True) -> Path:
+        """Write report.html anew, of at most `max_mb` million bytes; its path. See `write_report`."""
+        return write_report(self, max_mb=max_mb, show_progress=show_progress)
 
 
 def load_run(folder: Path | str) -> Run:

@@ -40,7 +40,7 @@ from layerscope.cautions import (
     shape_cautions,
 )
 from layerscope.checks import check_inputs
-from layerscope.codes import Coded, encode, load_codes, save_codes
+from layerscope.codes import Coded, best_of, encode, load_codes, save_codes
 from layerscope.data import Batch, Data
 from layerscope.embeddings import attackable
 from layerscope.errors import AllWrongError, CorruptFileError, RunMismatchError, StorageError
@@ -73,6 +73,8 @@ from layerscope.vulnerability import FEWEST, median_size, smallest_perturbations
 
 STEP, PROBED = 1 / 255, 250
 """Of the inputs' range: small enough to stay near, large beside rounding; and the samples that tell a deviation."""
+PICTURES, UNSEEN = 64, ("fit", "step")
+"""The longer side of the pictures that are kept, in pixels; and the conditions that nobody looks at."""
 NORMALISED, BATCH = 1000, 250
 """Samples that batch normalisation of an untrained network takes its statistics from, and how many together."""
 OWN = (
@@ -82,7 +84,6 @@ OWN = (
     "nulls",
     "results.parquet",
     "smallest.parquet",
-    "example.safetensors",
     "report.html",
     "study.json",
     "telescope.png",
@@ -308,10 +309,9 @@ class Study:
         for caution in cautions:
             self._say(f"Warning: {caution}")
         told = {attack: [one._asdict() for one in made] for attack, made in checks.items()}
-        save_json(folder / "study.json", settings | {"warnings": cautions, "checks": told})
+        example = _example(trained, *perturbed[-1]) if perturbed else None
+        save_json(folder / "study.json", settings | {"warnings": cautions, "checks": told, "example": example})
         run = load_run(folder)
-        if perturbed and not run.example:
-            self._save_example(run, network, measured)
         run.report(show_progress=self.progress)
         return run
 
@@ -442,6 +442,7 @@ class Study:
         self, folder: Path, network: Network, data: Data, layers: Sequence[str], condition: str,
         perturb: Attacking | Matching | None,
     ) -> Recording:  # fmt: skip
+        shown = folder == Path(self.folder) and condition not in UNSEEN
         return record(
             network,
             data,
@@ -451,6 +452,7 @@ class Study:
             condition=condition,
             perturb=perturb,
             batch_size=self.batch_size,
+            pictures=PICTURES if shown else 0,
             show_progress=self.progress,
         )
 
@@ -518,6 +520,7 @@ class Study:
             },
             "warnings": [],
             "checks": {},
+            "example": None,
         }  # fmt: skip
 
     def _claim(self, settings: dict[str, Any]) -> None:
@@ -549,32 +552,23 @@ class Study:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         save_json(folder / "study.json", settings)
 
-    def _save_example(self, run: Run, network: Network, measured: Data) -> None:
-        """One sample that the attack fools, of middling displacement over the maps; of all, if it fools none."""
-        condition = run.settings["chosen"]["conditions"][-1]
-        clean, attacked = run.recordings["clean"], run.recordings[condition]
-        reduction = clean.reductions[0]
-        travelled = torch.zeros(len(clean))
-        for layer in clean.depth(reduction):
-            start, end = (torch.tensor(run.codes[name][f"code:{layer}"].to_numpy()) for name in ("clean", condition))
-            travelled += run.grid.distances[start.long(), end.long()]
-        before, after = clean.logits().argmax(1), attacked.logits().argmax(1)
-        fooled = before != after
-        if clean.labels is not None:
-            fooled &= before == clean.labels
-        places = fooled.nonzero()[:, 0] if fooled.any() else torch.arange(len(clean))
-        chosen = int(places[travelled[places].argsort(stable=True)[len(places) // 2]])
-        batch = measured.take(measured.find([int(clean.ids[chosen])]))
-        asked, inputs = attackable(network, batch.inputs)
-        labels = before[chosen : chosen + 1] if batch.labels is None else batch.labels
-        attack = parse_attack(condition)
-        perturbed = attack(asked, inputs, labels, ids=batch.ids.tolist(), seed=self.seed).inputs
-        tensors = {"id": batch.ids, "clean": inputs, "perturbed": perturbed}
-        save_tensors(run.folder / "example.safetensors", tensors, {"condition": condition})
-
     def _say(self, text: str) -> None:
         if self.progress:
             Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(text)
+
+
+def _example(clean: Coded, attacked: Recording, codes: pd.DataFrame) -> int:
+    """The id of one sample that the attack fools, of middling displacement over the maps; of all, if it fools none."""
+    recording, travelled = clean.recording, torch.zeros(len(attacked))
+    for layer in recording.depth(recording.reductions[0]):
+        start, end = (best_of(table, layer).unit for table in (clean.codes, codes))
+        travelled += clean.atlas.grid.distances[start, end]
+    before, after = recording.logits().argmax(1), attacked.logits().argmax(1)
+    fooled = before != after
+    if recording.labels is not None:
+        fooled &= before == recording.labels
+    places = fooled.nonzero()[:, 0] if fooled.any() else torch.arange(len(recording))
+    return int(recording.ids[places[travelled[places].argsort(stable=True)[len(places) // 2]]])
 
 
 def _shape(batch: Batch) -> tuple[int, ...] | str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 Inputs: TypeAlias = Float[Tensor, "n ..."]
@@ -20,6 +20,9 @@ Labels: TypeAlias = Int[Tensor, " n"]
 
 Vectors: TypeAlias = Float[Tensor, "n d"]
 """One reduced activation per sample."""
+
+Pictures: TypeAlias = UInt8[Tensor, "n channels height width"]
+"""Images as bytes, to be looked at."""
 
 Units: TypeAlias = Int[Tensor, " n"]
 """A unit of the map per sample: its code."""

@@ -83,8 +83,8 @@ def bundle(
     found = whole(told, {f"arrays/{name}.bin": one.content for name, one in made.items()})
     if max_mb is not None and found.size > max_mb * MB:
         raise ValueError(
-            f"`max_mb` is {max_mb:g}, and the files take {found.size / MB:.1f} MB even without pictures; allow more, or "
-            "show fewer samples (`max_samples`)."
+            f"`max_mb` is {max_mb:g}, and the files take {found.size / MB:.1f} MB even without pictures; allow "
+            "more, or show fewer samples (`max_samples`)."
         )
     return found
 
