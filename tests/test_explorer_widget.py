@@ -1,9 +1,14 @@
 """The explorer in a notebook: what the widget holds, what it refuses, and a real JupyterLab that shows it."""
 
+import ast
 import re
+import shutil
 import subprocess
 import sys
+import webbrowser
+from types import SimpleNamespace
 
+import httpx
 import numpy as np
 import pytest
 from notebook import CHROMIUM, PATIENCE, notebook
@@ -11,35 +16,13 @@ from notebook import CHROMIUM, PATIENCE, notebook
 from layerscope import explorer
 from layerscope.explorer import assemble
 from layerscope.explorer import bundle as bundle_of
+from layerscope.explorer.server import Server
 
 FRONT = {
-    "main.js": """// @ts-check
-export async function start(root, {json, read, url, address}) {
-  const followers = [];
-  let selection = {reduction: "mean", layer: "middle", unit: null, sample: null, condition: "clean",
-    measure: Object.keys(json.measures)[0], travel: Object.keys(json.measures)[0], colour: "class"};
-  const said = document.createElement("output"), button = document.createElement("button");
-  const select = (wanted) => {
-    selection = {...selection, ...wanted};
-    said.textContent = JSON.stringify(selection);
-    followers.forEach((follower) => follower(selection));
-  };
-  const codes = Array.from(new Uint16Array(await read("arrays/code/0/0.bin")));
-  root.classList.add("layerscope");
-  root.append(button, said);
-  root.dataset.codes = String(codes.length);
-  root.dataset.address = String(address);
-  button.className = "unit";
-  button.addEventListener("click", () => select({unit: 5, layer: "stem"}));
-  select({});
-  root.dataset.ready = "true";
-  return {select, selection: () => selection, destroy: () => { document.body.dataset.destroyed = Number(document.body.dataset.destroyed ?? 0) + 1; },
-    onselect: (follower) => { followers.push(follower); follower(selection); }};
-}
-""",
+    "main.js": "// @ts-check\nexport async function start() {\n  return {};\n}\n",
     "style.css": ".layerscope { padding: 3px; }\n",
 }
-"""A front end of one button, in the place of the package's."""
+"""A front end that shows nothing, in the place of the package's."""
 
 
 @pytest.fixture(scope="module")
@@ -159,46 +142,96 @@ def test_anywidget_is_loaded_with_the_widget_alone_and_missed_in_words():
     assert "module 'layerscope.explorer' has no attribute 'nothing'" in done.stderr
 
 
-BEGIN = f"""
-from layerscope.explorer import Explorer, assemble, load_bundle
-assemble.static = lambda: {FRONT!r}
-shown = Explorer(load_bundle("bundle"), colour="hits")
-shown
-"""
 CELLS = (
-    BEGIN,
+    "import layerscope as ls\nshown = ls.load_run('run').explore(show_progress=False)\nshown",
     "print(shown.selection)",
-    "shown.selection = {'unit': 7, 'layer': 'middle'}",
+    "shown.selection = {'unit': 7, 'layer': 'stem', 'colour': 'hits'}",
+    "shown.selection = {'layer': 'steam'}",
     "shown",
     "shown.close()",
 )
 
 
 @pytest.mark.skipif(not CHROMIUM.exists(), reason=f"There is no {CHROMIUM}: the widget was not shown in a browser.")
-def test_a_notebook_shows_it_and_the_selection_goes_both_ways(bundle, tmp_path):
-    bundle.save(tmp_path / "bundle")
+def test_a_notebook_shows_it_and_the_selection_goes_both_ways(tiny_run, tmp_path):
+    shutil.copytree(tiny_run.folder, tmp_path / "run")
     with notebook(tmp_path, CELLS) as (shown, heard):
         shown.run(0)
-        root = shown.page.locator(".layerscope")
-        root.and_(shown.page.locator("[data-ready]")).wait_for(timeout=PATIENCE)
-        assert root.get_attribute("data-codes") == str(4 * 40)  # layers x samples
-        assert root.get_attribute("data-address") == "false"
-        assert root.evaluate("element => getComputedStyle(element).padding") == "3px"
-        assert "'colour': 'hits'" in shown.run(1)
-        shown.page.locator(".layerscope button.unit").click()
-        told = shown.run(1)
-        assert "'unit': 5" in told
-        assert "'layer': 'stem'" in told
-        shown.run(2)
-        shown.page.locator(".layerscope output:has-text('\"unit\":7')").wait_for(timeout=PATIENCE)
-        assert '"layer":"middle"' in root.locator("output").inner_text()
-        shown.run(3)
-        second = shown.page.locator(".layerscope output").nth(1)
-        second.wait_for(timeout=PATIENCE)
-        assert '"unit":7' in second.inner_text()
-        shown.page.locator(".layerscope button.unit").nth(1).click()
-        shown.page.locator(".layerscope output:has-text('\"unit\":5')").nth(1).wait_for(timeout=PATIENCE)
+        views = shown.page.locator(".layerscope[data-ready]")
+        views.wait_for(timeout=PATIENCE)
+        assert "#" not in shown.page.url.split("?")[0]  # a notebook's address is not the explorer's
+        begun = ast.literal_eval(shown.run(1))
+        assert set(begun) == {"reduction", "layer", "unit", "sample", "condition", "measure", "travel", "colour"}
+        assert begun["unit"] is None
+        views.locator(".large-map canvas").click(position={"x": 120, "y": 130})
+        clicked = ast.literal_eval(shown.run(1))
+        assert clicked == {**begun, "unit": clicked["unit"]}
+        heading(views, f"Code {clicked['unit']} at {begun['layer']}").wait_for(timeout=PATIENCE)
+        across, down, radius = (float(views.locator("circle.ring").get_attribute(name)) for name in ("cx", "cy", "r"))
+        assert np.hypot(across - 120, down - 130) < 2 * radius
+        assert shown.run(2) == ""
+        heading(views, "Code 7 at stem").wait_for(timeout=PATIENCE)
+        assert views.get_by_role("button", name="hits", exact=True).get_attribute("aria-pressed") == "true"
+        assert "`layer` must be one of input, stem, middle, logits; got 'steam'." in shown.run(3)
         shown.run(4)
-        shown.page.wait_for_function("() => document.body.dataset.destroyed === '2'", timeout=PATIENCE)
-        assert root.count() == 0
+        heading(views.nth(1), "Code 7 at stem").wait_for(timeout=PATIENCE)
+        views.nth(1).locator(".large-map canvas").click(position={"x": 120, "y": 130})
+        told = f"Code {clicked['unit']} at stem"
+        heading(views.nth(1), told).wait_for(timeout=PATIENCE)
+        heading(views.first, told).wait_for(timeout=PATIENCE)
+        assert ast.literal_eval(shown.run(1)) == {**clicked, "layer": "stem", "colour": "hits"}
+        shown.run(5)
+        shown.page.wait_for_function("() => !document.querySelector('.layerscope')", timeout=PATIENCE)
         assert heard == []
+
+
+def heading(view, text):
+    return view.get_by_role("heading", name=text, exact=True)
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    """IPython as it is inside a notebook."""
+    assert explorer.Explorer  # what needs the real one is loaded before
+    shell = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    return shell
+
+
+@pytest.mark.usefixtures("kernel", "front")
+def test_in_a_notebook_a_run_becomes_a_widget(tiny_run):
+    made = tiny_run.explore(max_samples=12, show_progress=False)
+    assert isinstance(made, explorer.Explorer)
+    assert made.bundle["samples"] == 12
+    assert made.bundle["total"] == 40
+
+
+@pytest.mark.usefixtures("kernel")
+def test_in_a_notebook_without_anywidget_the_pip_line_is_told(tiny_run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "anywidget", None)
+    monkeypatch.delitem(sys.modules, "layerscope.explorer.widget", raising=False)
+    with pytest.raises(
+        ImportError, match=r"needs anywidget, which is not installed: pip install 'layerscope\[notebook\]'"
+    ):
+        tiny_run.explore(show_progress=False)
+
+
+def test_elsewhere_a_run_is_served_until_the_user_interrupts(tiny_run, kernel, monkeypatch, capsys):
+    seen = []
+
+    def opened(address):
+        seen.extend((address, httpx.get(address).text, httpx.get(f"{address}bundle/bundle.json").json()))
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    del kernel.kernel  # IPython in a terminal
+    monkeypatch.setattr(webbrowser, "open", opened)
+    monkeypatch.setattr(Server, "wait", interrupted)
+    assert tiny_run.explore(max_samples=9, show_progress=False) is None
+    address, page, told = seen
+    assert '<div id="explorer"' in page
+    assert told["samples"] == 9
+    assert f"The explorer of tiny: {address} (Ctrl-C ends it)" in capsys.readouterr().err
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(address)

@@ -77,15 +77,17 @@ def samples_of(run: Run, chosen: Chosen, seed: int) -> Samples:
     recording = run.recordings[chosen.conditions[0]]
     table = table_of(run, chosen, seed)
     name = f"{chosen.layer} under {chosen.conditions[0]}"
-    return Samples(table, recording.pictures(), recording.vectors(chosen.layer), name, run.settings["chosen"]["network"])
+    return Samples(
+        table, recording.pictures(), recording.vectors(chosen.layer), name, run.settings["chosen"]["network"]
+    )
 
 
 def table_of(run: Run, chosen: Chosen, seed: int) -> pd.DataFrame:
     """A row per sample.
 
-    Columns: `id`, `source` (its file, where there is one), `text` (of texts), `label`, `smallest` (the size of the smallest perturbation,
-    NaN where it was not looked for, infinite where none was found); `x` and `y`, its place on the chosen layer's map;
-    then for each condition `prediction` and `confidence`, and for each layer `code:LAYER`. Under a perturbation a
+    Columns: `id`, `source` (its file, where there is one), `text` (of texts), `label`, `smallest` (the size of the
+    smallest perturbation, NaN where it was not looked for, infinite where none was found); `x` and `y`, its place on
+    the chosen layer's map; then for each condition `prediction` and `confidence`, and for each layer `code:LAYER`. Under a perturbation a
     column's name ends in `@CONDITION`, and `flips:LAYER` says whether the code is another than the clean one. For the
     first condition there are also `distance:LAYER` (to the code's prototype), `x:LAYER` and `y:LAYER`.
     """
