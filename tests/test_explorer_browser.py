@@ -51,12 +51,14 @@ def codes(run, layer, condition="clean", reduction="mean"):
 def click_unit(page, run, layer, unit):
     """Press a cell of a layer's map among the small ones."""
     at = page.evaluate(
-        """([layer, unit]) => {
+        """(layer) => {
             const names = [...document.querySelectorAll(".layer-name")];
-            const overlay = document.querySelector(".paths");
-            return [names.findIndex((one) => one.dataset.layer === layer), Number(overlay.dataset.size), Number(overlay.dataset.drop), Number.parseFloat(names[0].style.left), Number.parseFloat(names[0].style.width)];
+            const {size, drop} = document.querySelector(".paths").dataset;
+            const {left, width} = names[0].style;
+            const place = names.findIndex((one) => one.dataset.layer === layer);
+            return [place, Number(size), Number(drop), Number.parseFloat(left), Number.parseFloat(width)];
         }""",
-        [layer, unit],
+        layer,
     )
     place, size, drop, left, step = at
     grid = run.grid
@@ -206,7 +208,8 @@ def test_axe_finds_nothing_serious_in_any_view(chromium, address, scheme):
 
 def test_everything_is_reached_by_the_tab_key_with_a_visible_focus(page):
     page.evaluate("""() => {
-        for (const one of document.querySelectorAll("#explorer :is(button, select, input, textarea, a[href], summary, [tabindex='0'])")) {
+        const kinds = "button, select, input, textarea, a[href], summary, [tabindex='0']";
+        for (const one of document.querySelectorAll(`#explorer :is(${kinds})`)) {
             if (one.checkVisibility() && !one.disabled) one.dataset.wanted = "";
         }
     }""")
