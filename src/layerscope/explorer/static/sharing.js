@@ -54,7 +54,7 @@ function findPair(app, one, other) {
   app.bundle.classOf.forEach((own, row) => {
     if (own === one || own === other) rows.add(row);
   });
-  app.find(rows, `samples of ${pairName(app, one, other)}`);
+  app.find(rows, pairName(app, one, other));
 }
 
 /** @param {App} app @param {number} one @param {number} other */
