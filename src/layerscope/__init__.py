@@ -16,6 +16,7 @@ from layerscope.decoding.causal import Causal as Causal
 from layerscope.decoding.causal import causal as causal
 from layerscope.decoding.causal import causal_test as causal_test
 from layerscope.errors import LayerscopeError as LayerscopeError
+from layerscope.export import export as export
 from layerscope.flow import flow as flow
 from layerscope.layers import Layer as Layer
 from layerscope.layers import choose_layers as choose_layers

@@ -22,6 +22,7 @@ from layerscope.decoding import causal as causal_stage
 from layerscope.decoding import decode as decode_codes
 from layerscope.decoding import save_decoding, write_decoding
 from layerscope.errors import LayerscopeError
+from layerscope.export import export as export_samples
 from layerscope.layers import layer_table
 from layerscope.models import load_network
 from layerscope.printing import (
@@ -33,6 +34,7 @@ from layerscope.printing import (
     robustness_table,
     telescope_table,
 )
+from layerscope.report import MAX_MB
 from layerscope.results import findings
 from layerscope.robustness import robustness
 from layerscope.run import DECODING, Run, load_run
@@ -344,12 +346,45 @@ def decode(
             plain.print(f"Written: {path}")
 
 
+@app.command(epilog="Example: layerscope export runs/demo --to embedding-atlas --layer blocks.3 --out demo-atlas")
+def export(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    to: Annotated[str, typer.Option(help="`csv`, `embedding-atlas`, `fiftyone` or `tensorboard`.")],
+    out: Annotated[Path, typer.Option(help="Folder for the files, new or empty.")],
+    layer: Annotated[str | None, typer.Option(help="Whose map gives x and y; by default the last block.")] = None,
+    reduction: Annotated[str | None, typer.Option(help="Whose codes are written; by default the first.")] = None,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(help="Whose columns are written, repeatable; by default all. Places are of the first."),
+    ] = None,
+    seed: Seed = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same names there.")] = False,
+) -> None:
+    """Write the samples of a finished run, with their codes, for another tool to open."""
+    with _told():
+        made = export_samples(
+            load_run(folder), to, out, layer=layer, reduction=reduction, conditions=condition, seed=seed,
+            overwrite=overwrite,
+        )  # fmt: skip
+        plain = Console(soft_wrap=True, highlight=False, markup=False)
+        for note in made.notes:
+            plain.print(f"Note: {note}")
+        for path in made.files:
+            plain.print(f"Written: {path}")
+        plain.print(f"{made.rows:,} samples; x and y: the map of {made.map}")
+        if made.command:
+            plain.print(f"Open with: {made.command}")
+
+
 @app.command(epilog="Example: layerscope report runs/mine")
-def report(folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")]) -> None:
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    max_mb: Annotated[float, typer.Option(help="Leave pictures out of it until it is no larger.")] = MAX_MB,
+) -> None:
     """Print a finished run's profile again, and write its report anew."""
     with _told():
         finished = load_run(folder)
-        finished.report()
+        finished.report(max_mb=max_mb)
         _show(finished)
 
 

@@ -27,3 +27,11 @@ class StorageError(LayerscopeError, OSError):
 
 class AllWrongError(LayerscopeError, ValueError):
     """Every sample is answered wrong already, so that an attack has nothing to change."""
+
+
+class AddressError(LayerscopeError, OSError):
+    """The address that a server is to listen at is in use, or not to be had."""
+
+
+class ProbeError(LayerscopeError, ValueError):
+    """What was given to a probe can't be shown to the network; the text is for whoever gave it."""

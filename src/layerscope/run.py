@@ -30,7 +30,7 @@ from layerscope.errors import RunMismatchError
 from layerscope.models import load_network
 from layerscope.network import Network
 from layerscope.recording import Recording, load_recording
-from layerscope.report import write_report
+from layerscope.report import MAX_MB, write_report
 from layerscope.som import Grid
 from layerscope.sources import load_data
 from layerscope.specs import OBJECT
@@ -147,9 +147,9 @@ class Run:
         save_table(numbers, self.profile)
         return picture, numbers
 
-    def report(self, *, show_progress: bool = True) -> Path:
-        """Write report.html anew; its path."""
-        return write_report(self, show_progress=show_progress)
+    def report(self, *, max_mb: float = MAX_MB, show_progress: bool = True) -> Path:
+        """Write report.html anew, of at most `max_mb` million bytes; its path. See `write_report`."""
+        return write_report(self, max_mb=max_mb, show_progress=show_progress)
 
 
 def load_run(folder: Path | str) -> Run:

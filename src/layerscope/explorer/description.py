@@ -46,6 +46,7 @@ def description(run: Run) -> dict[str, Any]:
             "kind": run.grid.kind, "rows": run.grid.rows, "columns": run.grid.columns, "topology": run.grid.topology,
             "positions": _positions(run.grid),
         },
+        "example": settings["example"],
         "departure": {
             name: {
                 attack: layer_of_departure(results, name, attack, control) for attack, control in attack_pairs(results)

@@ -1,7 +1,10 @@
-"""A run as one HTML file: inline SVG, no script, nothing from the web. Every number is read from results.parquet."""
+"""A run as one HTML file: the explorer, and below it everything as inline SVG and tables that need no script.
+
+Nothing comes from the web. Every number is read from results.parquet.
+"""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -12,40 +15,55 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from layerscope import figures
+from layerscope import explorer, figures
 from layerscope.drawing import STYLE
 from layerscope.progress import bar
 from layerscope.results import MEASURES, Result, findings, select
 from layerscope.store import write
 from layerscope.summary import headline, summary
 
+MAX_MB = 25.0
+MB = 1e6
+"""Bytes."""
+BASE64 = 0.74
+"""Of a file's bytes in base64, a little less than the share that it had before."""
 TRAVEL = ("amplification", "wrong_class_log_odds")
 VULNERABILITY = ("vulnerability_homogeneity", "vulnerability_gap")
 """The measures that have figures of their own, in order."""
 
 
 @runtime_checkable
-class Run(figures.Run, Protocol):
+class Run(explorer.Run, Protocol):
     """What the report needs of a run."""
 
-    @property
-    def folder(self) -> Path:
-        """The run's folder."""
-        ...
 
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """The contents of study.json."""
-        ...
+def write_report(run: Run, *, max_mb: float = MAX_MB, show_progress: bool = True) -> Path:
+    """Write report.html into the run's folder; its path.
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a reader should know first."""
-        ...
+    Args:
+        run: a finished one.
+        max_mb: the most that the file may take, in millions of bytes: pictures are left out of the explorer until it
+            does, and the page says how many.
+        show_progress: whether to draw a progress bar.
+
+    Raises:
+        ValueError: if the file would be larger even without pictures.
+    """
+    page = _rendered(run, show_progress=show_progress)
+    least = len((page("", "") + explorer.inline(explorer.Bundle({}, {})).html).encode())
+    if max_mb * MB <= least:
+        raise ValueError(
+            f"`max_mb` is {max_mb:g}, and figures, tables and script alone take {least / MB:.1f} MB; allow more."
+        )
+    room = (max_mb - least / MB) * BASE64
+    inlined = explorer.inline(explorer.bundle(run, max_mb=room, show_progress=show_progress))
+    path = run.folder / "report.html"
+    write(path, page(Markup(inlined.html), inlined.scripts).encode())  # noqa: S704 - made of escaped parts
+    return path
 
 
-def write_report(run: Run, *, show_progress: bool = True) -> Path:
-    """Write report.html into the run's folder; its path."""
+def _rendered(run: Run, *, show_progress: bool) -> Callable[[str, str], str]:
+    """The page, but for the explorer and the names of its scripts in the policy."""
     environment = Environment(
         loader=PackageLoader("layerscope.report"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
     )
@@ -57,24 +75,24 @@ def write_report(run: Run, *, show_progress: bool = True) -> Path:
         for name in reductions:
             depths.append((name, svg(figures.depth(run, reduction=name, sample=sample))))
             progress.advance()
-    page = environment.get_template("page.html").render(
-        settings=run.settings,
-        warnings=run.warnings,
-        sentences=summary(run.results),
-        headline=headline(run.results),
-        depths=depths,
-        travel=[(name, [svg(one) for one in _travel(run, name)]) for name in reductions],
-        robustness=svg(_figure(figures.robustness(run)))
+    told = {
+        "settings": run.settings,
+        "warnings": run.warnings,
+        "sentences": summary(run.results),
+        "headline": headline(run.results),
+        "depths": depths,
+        "travel": [(name, [svg(one) for one in _travel(run, name)]) for name in reductions],
+        "robustness": svg(_figure(figures.robustness(run)))
         if (run.results["measure"] == "smallest_perturbation").any()
         else None,
-        checks=run.settings.get("checks", {}),
-        picture=_picture(run, sample),
-        tables=[(name, _rows(run.results, name)) for name in reductions],
-        measures=MEASURES,
-    )
-    path = run.folder / "report.html"
-    write(path, page.encode())
-    return path
+        "checks": run.settings.get("checks", {}),
+        "picture": _picture(run, sample),
+        "tables": [(name, _rows(run.results, name)) for name in reductions],
+        "measures": MEASURES,
+        "command": explorer.run_again(run.settings, run.folder.name),
+    }
+    template = environment.get_template("page.html")
+    return lambda inlined, scripts: template.render(explorer=inlined, scripts=Markup(scripts), **told)  # noqa: S704 - hashes
 
 
 def _travel(run: Run, reduction: str) -> list[Figure]:

@@ -1,0 +1,107 @@
+"""The explorer's server: on loopback, for as long as a `with` block lasts."""
+
+import os
+import socket
+from threading import Thread
+from types import TracebackType
+
+import uvicorn
+
+from layerscope.errors import AddressError
+from layerscope.explorer.application import Prober, application
+from layerscope.explorer.bundle import Bundle
+
+HOST, PORT = "127.0.0.1", 8377
+"""Where the server listens if it is not told otherwise."""
+BOUND = {"127.0.0.1": "127.0.0.1", "localhost": "127.0.0.1", "::1": "::1"}
+"""What it may be told, and the address that this is."""
+USUAL = 80
+"""The port of addresses that name none."""
+GRACE = 2
+"""Seconds that answers under way get when the server ends."""
+
+
+class Server:
+    """Serves one bundle from entering a `with` block to leaving it, in a thread of its own.
+
+    Raises:
+        ValueError: if the host is not loopback, or the port is none.
+    """
+
+    def __init__(
+        self, bundle: Bundle, *, probe: Prober | None = None, note: str = "", host: str = HOST, port: int = PORT
+    ) -> None:
+        """What is to be served, and where.
+
+        Args:
+            bundle: what is shown.
+            probe: answers probes; none where there is no network.
+            note: what the page tells the reader, as text.
+            host: `127.0.0.1`, `localhost` or `::1`.
+            port: 0 takes one that is free.
+        """
+        if host not in BOUND:
+            raise ValueError(
+                f"`host` must be {', '.join(BOUND)}, so that only this machine reaches the run; got {host!r}. From "
+                f"another machine, forward the port: ssh -L {port}:{HOST}:{port} THIS-MACHINE."
+            )
+        if not 0 <= port < 2**16:
+            raise ValueError(f"`port` must lie from 0 to {2**16 - 1}; got {port}.")
+        self._bundle, self._probe, self._note = bundle, probe, note
+        self._host, self._port = host, port
+
+    @property
+    def address(self) -> str:
+        """Of the page; inside the `with` block the port is the one that was taken."""
+        return f"http://{_named(self._host)}:{self._port}/"
+
+    def __enter__(self) -> "Server":  # noqa: PYI034 - the run-time shape checks know no Self
+        """Begin to serve.
+
+        Raises:
+            AddressError: if the port can't be had.
+        """
+        listening = self._listening()
+        self._port = listening.getsockname()[1]
+        config = uvicorn.Config(
+            application(self._bundle, own_hosts(self._port), probe=self._probe, note=self._note),
+            http="h11", ws="none", lifespan="off", loop="asyncio", log_config=None, log_level="warning",
+            access_log=False, server_header=False, proxy_headers=False, timeout_graceful_shutdown=GRACE,
+        )  # fmt: skip
+        self._server = uvicorn.Server(config)
+        self._thread = Thread(target=self._server.run, args=([listening],), daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it, after the answers under way."""
+        self._server.should_exit = True
+        self._thread.join()
+
+    def wait(self) -> None:
+        """Until the server ends by itself, which it does not, or the user interrupts."""
+        while self._thread.is_alive():
+            self._thread.join(1)
+
+    def _listening(self) -> socket.socket:
+        """The socket, so that requests are held from now on."""
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        try:
+            return socket.create_server((BOUND[self._host], self._port), family=family)
+        except OSError as error:
+            raise AddressError(
+                f"Port {self._port} of {self._host} can't be opened ({os.strerror(error.errno or 0)}); perhaps another "
+                "explorer is running there. Choose another port with `--port`, or let `--port 0` pick a free one."
+            ) from error
+
+
+def own_hosts(port: int) -> tuple[str, ...]:
+    """How a browser that asks at a port of this machine may name it: without the port where that is the usual one."""
+    return tuple(_named(host) if port == USUAL else f"{_named(host)}:{port}" for host in BOUND)
+
+
+def _named(host: str) -> str:
+    """A host as addresses have it."""
+    return f"[{host}]" if ":" in host else host

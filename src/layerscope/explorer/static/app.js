@@ -1,0 +1,57 @@
+// @ts-check
+/** What every view is given. */
+
+/** @typedef {import("./bundle.js").Bundle} Bundle */
+/** @typedef {import("./grid.js").Grid} Grid */
+/** @typedef {import("./counts.js").Counts} Counts */
+/** @typedef {import("./state.js").State} State */
+/** @typedef {import("./colours.js").Rgb} Rgb */
+
+/**
+ * @typedef {object} App
+ * @property {Bundle} bundle
+ * @property {Grid} grid
+ * @property {Counts} counts
+ * @property {State} state
+ * @property {Rgb[]} classes A colour per class.
+ * @property {() => Theme} theme The colours of the page as it is now, light or dark.
+ * @property {(follower: () => void) => void} onTheme Called when they change.
+ * @property {(words: string) => void} announce Read out by screen readers.
+ * @property {{sets: Set<number> | null, told: string}} found What the search has found, as rows; null where nothing is asked.
+ * @property {(rows: Set<number> | null, told: string) => void} find Set it; the maps show it under the colour `found`.
+ * @property {(follower: () => void) => void} onFound
+ * @property {import("./bundle.js").Source} source
+ */
+
+/** @typedef {{ink: string, muted: string, line: string, paper: Rgb, empty: string, attack: string, noise: string, accent: string}} Theme */
+
+/** @typedef {object} View
+ * @property {HTMLElement} element
+ */
+
+/** The place of the selected layer. @param {App} app */
+export function layerPlace(app) {
+  const {reduction, layer} = app.state.selection;
+  return app.bundle.layers(reduction).indexOf(layer);
+}
+
+/** The row of the selected sample, or null. @param {App} app */
+export function sampleRow(app) {
+  const {sample} = app.state.selection;
+  return sample === null ? null : app.bundle.rowOf.get(sample) ?? null;
+}
+
+/** The condition that is set beside `clean`: the selected one, or the run's last attack; null where it has none. @param {App} app */
+export function besideClean(app) {
+  const {condition} = app.state.selection;
+  return condition !== "clean" ? condition : app.bundle.attacks.at(-1)?.name ?? null;
+}
+
+/** A unit in words. @param {App} app @param {string} reduction @param {number} layer @param {number} unit */
+export function unitTold(app, reduction, layer, unit) {
+  const {hits, commonest, purity} = app.counts.mix(reduction, layer);
+  const name = app.bundle.layers(reduction)[layer];
+  if (!hits[unit]) return `Code ${unit} at ${name}: no samples`;
+  const many = `${hits[unit]} ${hits[unit] === 1 ? "sample" : "samples"}`;
+  return `Code ${unit} at ${name}: ${many}, ${Math.round(100 * purity[unit])} % ${app.bundle.className(commonest[unit])}`;
+}

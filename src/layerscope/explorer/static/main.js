@@ -1,0 +1,169 @@
+// @ts-check
+/** The explorer: a bundle becomes a page. */
+
+import {open} from "./bundle.js";
+import {palette, rgb} from "./colours.js";
+import {conditionChoice} from "./conditions.js";
+import {Counts} from "./counts.js";
+import {depthView} from "./depth.js";
+import {choice, count, fill, h, percent} from "./elements.js";
+import {glanceView} from "./glance.js";
+import {Grid} from "./grid.js";
+import {hints} from "./hints.js";
+import {mapView} from "./map.js";
+import {COLOURINGS} from "./painting.js";
+import {probeView} from "./probe.js";
+import {ribbonsView} from "./ribbons.js";
+import {sampleView} from "./sample.js";
+import {searchView} from "./search.js";
+import {sharingView} from "./sharing.js";
+import {State} from "./state.js";
+import {unitView} from "./unit.js";
+
+/** @typedef {import("./app.js").App} App */
+/** @typedef {import("./state.js").Selection} Selection */
+/** @typedef {import("./bundle.js").Bundle} Bundle */
+
+/**
+ * Show a bundle.
+ * @param {HTMLElement} root What it is shown in; its contents are replaced.
+ * @param {import("./bundle.js").Source} source
+ */
+export async function start(root, source) {
+  root.classList.add("layerscope");
+  fill(root, h("p", {class: "loading", role: "status"}, "Reading the run…"));
+  try {
+    const bundle = await open(source);
+    return shownIn(root, bundle, source);
+  } catch (error) {
+    fill(root, h("p", {class: "failed", role: "alert"}, error instanceof Error ? error.message : String(error)));
+    throw error;
+  }
+}
+
+/** @param {HTMLElement} root @param {Bundle} bundle @param {import("./bundle.js").Source} source */
+function shownIn(root, bundle, source) {
+  const state = new State(beginning(bundle), (wanted) => settled(bundle, wanted), source.address !== false);
+  const live = h("p", {class: "spoken", role: "status", "aria-live": "polite"});
+  const app = appOf(root, bundle, source, state, (words) => fill(live, words));
+  const probe = source.probe ? probeView(app).element : null;
+  fill(root,
+    topOf(app), glanceView(app).element, depthView(app).element,
+    h("div", {class: "cards"}, sampleView(app).element, mapView(app).element, unitView(app).element),
+    h("div", {class: "cards two"}, ribbonsView(app).element, sharingView(app).element),
+    searchView(app).element, probe, live);
+  hints(app, root);
+  root.dataset.ready = "true";
+  performance.mark("layerscope-ready");
+  return {
+    select: (/** @type {Partial<Selection>} */ wanted) => state.select(wanted),
+    selection: () => state.selection,
+    onselect: (/** @type {(selection: Selection) => void} */ follower) => state.follow(({selection}) => follower(selection)),
+    destroy: () => {
+      state.end();
+      fill(root);
+    },
+  };
+}
+
+/** How the page begins: the last block's map, the sample whose path the last attack changes most. @param {Bundle} bundle @returns {Selection} */
+function beginning(bundle) {
+  const reduction = bundle.json.reductions[0].name;
+  const layers = bundle.layers(reduction);
+  const attack = bundle.attacks.at(-1)?.name ?? "clean";
+  const departure = bundle.json.departure?.[reduction]?.[attack];
+  const measure = bundle.json.class_source === "labels" ? "label_information" : "participation_ratio";
+  const sample = bundle.json.example ?? bundle.ids[0];
+  return {reduction, layer: departure ?? layers.at(-2) ?? layers[0], unit: null, sample, condition: attack, measure, travel: "flip_rate", colour: bundle.json.class_source ? "class" : "hits"};
+}
+
+/** What is asked for to what there is: an address may name anything. @param {Bundle} bundle @param {Selection} wanted @returns {Selection} */
+function settled(bundle, wanted) {
+  const first = beginning(bundle);
+  const reductions = bundle.json.reductions.map((/** @type {any} */ one) => one.name);
+  const reduction = reductions.includes(wanted.reduction) ? wanted.reduction : first.reduction;
+  const layers = bundle.layers(reduction);
+  const layer = layers.includes(wanted.layer) ? wanted.layer : layers.at(-2) ?? layers[0];
+  const unit = wanted.unit !== null && wanted.unit >= 0 && wanted.unit < bundle.units ? wanted.unit : null;
+  const sample = wanted.sample !== null && bundle.rowOf.has(wanted.sample) ? wanted.sample : first.sample;
+  const condition = bundle.place(wanted.condition) >= 0 ? wanted.condition : first.condition;
+  const measure = wanted.measure in bundle.json.measures ? wanted.measure : first.measure;
+  const travel = wanted.travel in bundle.json.measures ? wanted.travel : first.travel;
+  const colour = wanted.colour in COLOURINGS ? wanted.colour : first.colour;
+  return {reduction, layer, unit, sample, condition, measure, travel, colour};
+}
+
+/** @param {HTMLElement} root @param {Bundle} bundle @param {import("./bundle.js").Source} source @param {State} state @param {(words: string) => void} announce @returns {App} */
+function appOf(root, bundle, source, state, announce) {
+  const grid = new Grid(bundle.json.grid);
+  /** @type {(() => void)[]} */ const themed = [];
+  /** @type {(() => void)[]} */ const finders = [];
+  const counts = new Counts(bundle, grid);
+  const theme = () => themeOf(root);
+  let now = theme();
+  const turned = () => {
+    now = theme();
+    themed.forEach((follower) => follower());
+  };
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", turned);
+  root.addEventListener("themechange", turned);
+  /** @type {App} */
+  const app = {
+    bundle, grid, counts, state, announce, source, classes: palette(counts.classes), theme: () => now,
+    onTheme: (follower) => themed.push(follower),
+    found: {sets: null, told: ""},
+    find: (sets, told) => {
+      app.found = {sets, told};
+      finders.forEach((follower) => follower());
+    },
+    onFound: (follower) => finders.push(follower),
+  };
+  return app;
+}
+
+/** @param {HTMLElement} root @returns {import("./app.js").Theme} */
+function themeOf(root) {
+  const look = getComputedStyle(root);
+  const of = (/** @type {string} */ name) => look.getPropertyValue(`--${name}`).trim();
+  return {ink: of("ink"), muted: of("muted"), line: of("line"), paper: rgb(of("panel")), empty: of("empty"), attack: of("attack"), noise: of("noise"), accent: of("accent")};
+}
+
+/** @param {App} app */
+function topOf(app) {
+  const {bundle, state} = app;
+  const {title, headline, sentences, warnings, run} = bundle.json;
+  const reductions = h("div", {});
+  const found = h("ul", {class: "sentences"});
+  state.follow(({selection, changed}) => {
+    if (!changed.has("reduction")) return;
+    fill(reductions, choice("Reduction", bundle.json.reductions.map((/** @type {any} */ one) => ({value: one.name, title: one.name})), selection.reduction, (reduction) => state.select({reduction, unit: null})));
+    fill(found, sentences.filter((/** @type {any} */ one) => !one.reduction || one.reduction === selection.reduction).map((/** @type {any} */ one) => sentenceItem(one.text)));
+  });
+  const numbers = headline.map((/** @type {any} */ one) => h("div", {}, h("b", {}, percent(one.value)), h("span", {}, `${one.title}, ${percent(one.low)} to ${percent(one.high)}`)));
+  const many = bundle.samples < bundle.json.total ? `${count(bundle.samples)} of ${count(bundle.json.total)} samples shown` : `${count(bundle.samples)} samples`;
+  return h("header", {class: "top"},
+    h("div", {class: "top-line"}, h("h1", {}, "Layerscope"),
+      h("p", {class: "muted"}, `${title} · ${bundle.layers(state.selection.reduction).length} layers · ${many} · ${run.folder}`),
+      conditionChoice(app), reductions, themeButton(app), h("div", {class: "headline"}, numbers)),
+    warnings.length ? h("details", {class: "warnings", open: true}, h("summary", {}, `Read this first: ${warnings.length} ${warnings.length === 1 ? "warning" : "warnings"}`),
+      h("ul", {}, warnings.map((/** @type {string} */ words) => h("li", {}, words)))) : null,
+    h("div", {"aria-label": "What was found", role: "group"}, found));
+}
+
+/** A finding: what holds in bold, then what it stands on. @param {string} text */
+function sentenceItem(text) {
+  const bracket = text.indexOf(" (");
+  return bracket < 0 ? h("li", {}, text) : h("li", {}, h("b", {}, text.slice(0, bracket)), h("span", {class: "muted"}, text.slice(bracket)));
+}
+
+/** @param {App} app */
+function themeButton(app) {
+  const button = h("button", {type: "button", class: "theme", onclick: () => {
+    const root = /** @type {HTMLElement} */ (button.closest(".layerscope"));
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "light" : "dark";
+    root.dispatchEvent(new Event("themechange"));
+    app.announce(dark ? "Light" : "Dark");
+  }}, "Light or dark");
+  return button;
+}
