@@ -7,6 +7,7 @@ atlas/  codes/<condition>.parquet
 nulls/untrained-0/       recordings, atlas and codes of the same architecture with fresh weights
 results.parquet          every number that was measured
 smallest.parquet         the smallest perturbation of some samples
+decoding/                what units stand for, by `layerscope decode`
 report.html
 telescope.png  profile.parquet   written by `layerscope profile`
 causal.parquet  causal_pairs.parquet  causal.png   written by `layerscope causal`
@@ -38,6 +39,8 @@ from layerscope.store import load_json, load_table, save_table, write
 
 SCHEMA = 3
 """Of the folder; another is refused."""
+DECODING = "decoding"
+"""The folder of what was decoded."""
 FIT_SHARE = 2 / 3
 """Of the data goes to fitting the atlas where no data are given for that."""
 
