@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from torch import nn
 
-from layerscope import figures
+from layerscope import explorer, figures
 from layerscope.atlas import Atlas, load_atlas
 from layerscope.codes import load_codes
 from layerscope.data import Data
@@ -135,6 +136,23 @@ class Run:
             )
         return spec
 
+    def check(self, what: str, fingerprint: str, why: str) -> None:
+        """See that the `network` or the `data` at hand is what the run was made of.
+
+        Args:
+            what: which of the two.
+            fingerprint: of that at hand.
+            why: what makes two of them differ.
+
+        Raises:
+            RunMismatchError: if it is another.
+        """
+        if fingerprint != self.settings["fingerprints"][what]:
+            raise RunMismatchError(
+                f"`{what}` must be what the run in '{self.folder}' was made of, and is another: {why}. Give the same "
+                "as the study was given, or run the study again."
+            )
+
     def save_profile(self) -> tuple[Path, Path]:
         """Write telescope.png and profile.parquet into the folder; their paths."""
         picture, numbers = self.folder / "telescope.png", self.folder / "profile.parquet"
@@ -147,6 +165,20 @@ class Run:
     def report(self, *, max_mb: float = MAX_MB, show_progress: bool = True) -> Path:
         """Write report.html anew, of at most `max_mb` million bytes; its path. See `write_report`."""
         return write_report(self, max_mb=max_mb, show_progress=show_progress)
+
+    def explore(
+        self,
+        *,
+        network: Network | nn.Module | str | None = None,
+        host: str = explorer.HOST,
+        port: int = explorer.PORT,
+        open_browser: bool = True,
+        show_progress: bool = True,
+    ) -> None:
+        """Serve the explorer on this machine, and open it in the browser, until interrupted; see `explorer.view`."""
+        explorer.view(
+            self, network=network, host=host, port=port, open_browser=open_browser, show_progress=show_progress
+        )
 
 
 def load_run(folder: Path | str) -> Run:
