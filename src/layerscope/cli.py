@@ -385,7 +385,7 @@ def view(
 ) -> None:
     """Show a finished run in the browser, from this machine to this machine, until Ctrl-C ends it."""
     with _told():
-        load_run(folder).explore(network=model, host=host, port=port, open_browser=browser)
+        explorer.view(load_run(folder), network=model, host=host, port=port, open_browser=browser)
 
 
 def main() -> None:

@@ -22,11 +22,12 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from layerscope import explorer, figures
+from layerscope import figures
 from layerscope.atlas import Atlas, load_atlas
 from layerscope.codes import load_codes
 from layerscope.data import Data
 from layerscope.errors import RunMismatchError
+from layerscope.explorer import PORT, explore
 from layerscope.models import load_network
 from layerscope.network import Network
 from layerscope.recording import Recording, load_recording
@@ -170,15 +171,20 @@ class Run:
         self,
         *,
         network: Network | nn.Module | str | None = None,
-        host: str = explorer.HOST,
-        port: int = explorer.PORT,
+        port: int = PORT,
         open_browser: bool = True,
+        max_samples: int | None = None,
+        max_mb: float | None = None,
         show_progress: bool = True,
-    ) -> None:
-        """Serve the explorer on this machine, and open it in the browser, until interrupted; see `explorer.view`."""
-        explorer.view(
-            self, network=network, host=host, port=port, open_browser=open_browser, show_progress=show_progress
-        )
+    ) -> Any:
+        """Look at it: in a notebook a widget (`layerscope.explorer.Explorer`), else a page of the browser.
+
+        See `layerscope.explorer.explore`.
+        """
+        return explore(
+            self, network=network, port=port, open_browser=open_browser, max_samples=max_samples, max_mb=max_mb,
+            show_progress=show_progress,
+        )  # fmt: skip
 
 
 def load_run(folder: Path | str) -> Run:

@@ -9,15 +9,17 @@ from layerscope.explorer.bundle import Bundle as Bundle
 from layerscope.explorer.bundle import bundle as bundle
 from layerscope.explorer.bundle import load_bundle as load_bundle
 from layerscope.explorer.commands import run_again as run_again
+from layerscope.explorer.opening import explore as explore
 from layerscope.explorer.page import Inlined as Inlined
 from layerscope.explorer.page import inline as inline
 from layerscope.explorer.run import Run as Run
 
 if TYPE_CHECKING:
     from layerscope.explorer.viewing import view as view
+    from layerscope.explorer.widget import Explorer as Explorer
 
-LATER = {"view": "viewing"}
-"""By name, the module that it is in. Loaded when asked for: most who load a run serve nothing."""
+LATER = {"view": "viewing", "Explorer": "widget"}
+"""By name, the module that it is in. Loaded when asked for: most need no web server, and anywidget may not be there."""
 
 
 def __getattr__(name: str) -> Any:

@@ -27,6 +27,8 @@ def view(
     host: str = HOST,
     port: int = PORT,
     open_browser: bool = True,
+    max_samples: int | None = None,
+    max_mb: float | None = None,
     show_progress: bool = True,
 ) -> None:
     """Serve a run on this machine until the user interrupts.
@@ -38,10 +40,13 @@ def view(
         host: `127.0.0.1`, `localhost` or `::1`.
         port: 0 takes one that is free.
         open_browser: whether to open the page there.
+        max_samples: the most samples to show; see `bundle`.
+        max_mb: the most that may be sent, in millions of bytes; see `bundle`.
         show_progress: whether to draw progress bars, on standard error.
 
     Raises:
-        ValueError: if the host is not loopback, the port is none, or a network is given and can't be probed.
+        ValueError: if the host is not loopback, the port is none, or a network is given and can't be probed; and as
+            `bundle` does.
         RunMismatchError: if a network is given and the run was made of another.
         AddressError: if the port can't be had.
     """
@@ -49,7 +54,7 @@ def view(
     probe, why = _probe(run, network)
     if why:
         Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"No probe: {why}")
-    shown = bundle(run, show_progress=show_progress)
+    shown = bundle(run, max_samples=max_samples, max_mb=max_mb, show_progress=show_progress)
     with Server(shown, probe=probe, note="" if probe else LACKING, host=host, port=port) as server:
         plain.print(f"Explorer: {server.address} (Ctrl-C ends it)")
         if open_browser:

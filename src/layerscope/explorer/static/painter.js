@@ -43,6 +43,20 @@ export class CanvasPainter {
     this.#finish(fill, null, 0);
   }
 
+  /** Curves between two vertical edges, thin ones of one colour at once. @param {number[][]} curves x and y of the left, x and y of the right. @param {string} stroke @param {number} width */
+  threads(curves, stroke, width) {
+    const {context} = this;
+    context.beginPath();
+    for (const [x, y, otherX, otherY] of curves) {
+      const middle = (x + otherX) / 2;
+      context.moveTo(x, y);
+      context.bezierCurveTo(middle, y, middle, otherY, otherX, otherY);
+    }
+    context.strokeStyle = stroke;
+    context.lineWidth = width;
+    context.stroke();
+  }
+
   /** @param {string} fill @param {string | null} stroke @param {number} width */
   #finish(fill, stroke, width) {
     this.context.fillStyle = fill;
@@ -97,6 +111,15 @@ export class SvgPainter {
     const there = `C${[[middle, top], [middle, otherTop], [otherX, otherTop]].map((one) => rounded(/** @type {Point} */ (one))).join(" ")}`;
     const back = `C${[[middle, otherBottom], [middle, bottom], [x, bottom]].map((one) => rounded(/** @type {Point} */ (one))).join(" ")}`;
     this.#add("path", {d: `M${rounded([x, top])}${there}L${rounded([otherX, otherBottom])}${back}Z`, fill});
+  }
+
+  /** @param {number[][]} curves @param {string} stroke @param {number} width */
+  threads(curves, stroke, width) {
+    const d = curves.map(([x, y, otherX, otherY]) => {
+      const middle = (x + otherX) / 2;
+      return `M${rounded([x, y])}C${rounded([middle, y])} ${rounded([middle, otherY])} ${rounded([otherX, otherY])}`;
+    });
+    this.#add("path", {d: d.join(""), fill: "none", stroke, "stroke-width": width});
   }
 
   /** @param {Point} at @param {string} words @param {string} fill @param {"start" | "middle" | "end"} [anchor] @param {number} [size] */

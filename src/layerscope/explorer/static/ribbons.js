@@ -8,21 +8,25 @@ import {codeButton, refill} from "./links.js";
 import {CanvasPainter, SvgPainter} from "./painter.js";
 import {sharp} from "./painting.js";
 import {lacking, panel} from "./panels.js";
-import {columnOf, placedStreams, streamsBetween, unitAtHeight} from "./streams.js";
+import {columnOf, gatheredStreams, placedStreams, streamsBetween, unitAtHeight} from "./streams.js";
 
 /** @typedef {import("./app.js").App} App */
 /** @typedef {import("./painter.js").Painter} Painter */
 /** @typedef {import("./streams.js").Stream} Stream */
-/** @typedef {{from: number, to: number, streams: Stream[], placed: ReturnType<typeof placedStreams>,
+/** @typedef {import("./streams.js").Placed} Placed */
+/** @typedef {{from: number, to: number, placed: Placed[], drawn: Placed[],
  *   left: import("./streams.js").Column, right: import("./streams.js").Column}} Step Two layers' places, and what goes between them. */
 
+const RIBBONS_HOW = "Block: a code, as high as it has samples. Ribbon: samples that go from code to code; colour: their commonest class, pale where classes mix. Click a block.";
 const RIBBONS_HIGH = 420;
 const RIBBONS_TOP = 22;
 const NAMES_WIDE = 92;
 const BLOCK_WIDE = 12;
 const LISTED = 12;
-/** More are not told apart by eye, and cost time: the largest are drawn, and the panel says so. */
-const MOST_RIBBONS = 6000;
+/** Drawn one by one; of more, those that lie close are drawn as one: so many take a browser without a graphics card 30 ms. */
+const MOST_RIBBONS = 1200;
+/** Shades of a colour, from mixed to pure. */
+const PURITIES = 5;
 const DIMMED = 0.13;
 /** Of the selected code's ribbons, in pixels. */
 const THINNEST = 1.2;
@@ -34,7 +38,8 @@ export function ribbonsView(app) {
   const words = h("p", {class: "ribbons-words"});
   const listed = h("div", {class: "ribbons-list", tabindex: -1});
   /** @type {Step | null} */ let step = null;
-  let room = 0;
+  /** @type {Map<string, Step>} */ const kept = new Map();
+  let [room, seen, stale] = [0, false, true];
   const under = (/** @type {MouseEvent} */ event) => (step ? ribbonUnitAt(app, step, canvas, room, event) : null);
   const area = h("div", {
     class: "ribbons", role: "application", tabindex: 0, "aria-label": "Ribbons between two layers",
@@ -49,26 +54,33 @@ export function ribbonsView(app) {
   const place = h("div", {class: "ribbons-place"}, area, tip);
   const none = lacking(null, "One layer alone has no step to show.");
   const made = panel({
-    id: "ribbons", title: "From layer to layer", how: "",
+    id: "ribbons", title: "From layer to layer", how: RIBBONS_HOW,
     body: h("div", {class: "ribbons-body"}, words, place, none, listed),
     svg: () => (step ? ribbonsSvg(app, step, Math.max(room, 480)) : null),
     csv: () => (step ? ribbonsTable(app, step) : []),
   });
   const paint = () => {
-    if (step && room) paintRibbons(app, new CanvasPainter(sharp(canvas, room, RIBBONS_HIGH + RIBBONS_TOP)), step, room);
+    stale = !seen;
+    if (step && room && seen) paintRibbons(app, new CanvasPainter(sharp(canvas, room, RIBBONS_HIGH + RIBBONS_TOP)), step, room);
   };
   const tell = () => {
     if (!step) return;
     const [from, to] = [layerName(app, step.from), layerName(app, step.to)];
     made.retitle(`From ${from} to ${to}`);
-    made.explain(ribbonsHow(step));
+    made.explain(step.drawn.length < step.placed.length ? `${RIBBONS_HOW} Of the ${count(step.placed.length)} ribbons, those that lie close are drawn as one.` : RIBBONS_HOW);
     area.setAttribute("aria-label", `Ribbons from ${from} to ${to}. Arrow up and down: codes of the selected layer. Left and right: where most of its samples come from and go.`);
     fill(words, fanWords(app, step));
+  };
+  const keptStep = () => {
+    const key = `${app.state.selection.reduction} ${Math.min(layerPlace(app), app.bundle.layers(app.state.selection.reduction).length - 2)}`;
+    const own = kept.get(key) ?? stepOf(app);
+    if (own) kept.set(key, own);
+    return own;
   };
   app.state.follow(({changed}) => {
     const turned = changed.has("reduction") || changed.has("layer");
     if (!turned && !changed.has("unit")) return;
-    if (turned) step = stepOf(app);
+    if (turned) step = keptStep();
     place.hidden = !step;
     none.hidden = Boolean(step);
     if (turned) tell();
@@ -82,6 +94,11 @@ export function ribbonsView(app) {
     room = now;
     paint();
   }).observe(place);
+  // Out of sight nothing is painted: other views need not wait for it.
+  new IntersectionObserver((entries) => {
+    seen = entries.some((one) => one.isIntersecting);
+    if (seen && stale) paint();
+  }, {rootMargin: "120px"}).observe(place);
   return made;
 }
 
@@ -98,15 +115,8 @@ function stepOf(app) {
   const codes = (/** @type {number} */ layer) => app.bundle.codes("clean", reduction, layer);
   const streams = streamsBetween(codes(from), codes(from + 1), app.bundle.classOf, app.bundle.units, app.counts.classes);
   const [left, right] = [from, from + 1].map((layer) => columnOf(app.counts.mix(reduction, layer), RIBBONS_HIGH - 4));
-  return {from, to: from + 1, streams, placed: placedStreams(streams, left, right), left, right};
-}
-
-/** @param {Step} step */
-function ribbonsHow({streams, placed}) {
-  const how = "Block: a code, as high as it has samples. Ribbon: samples that go from code to code; colour: their commonest class, pale where classes mix.";
-  if (streams.length <= MOST_RIBBONS) return `${how} Click a block.`;
-  const [drawn, all] = [placed.slice(0, MOST_RIBBONS), placed].map((some) => some.reduce((sum, {stream}) => sum + stream.count, 0));
-  return `${how} Click a block. The ${count(MOST_RIBBONS)} largest of ${count(streams.length)} ribbons are drawn, with ${percent(drawn / all)} of the samples.`;
+  const placed = placedStreams(streams, left, right);
+  return {from, to: from + 1, placed, drawn: gatheredStreams(placed, MOST_RIBBONS), left, right};
 }
 
 /** Fan-out and fan-in of the step in words. @param {App} app @param {Step} step */
@@ -137,19 +147,41 @@ function selectedSide(app, step) {
 function paintRibbons(app, painter, step, width) {
   const {unit} = app.state.selection;
   const side = selectedSide(app, step);
-  const own = (/** @type {Stream} */ stream) => side === null || stream[side] === unit;
-  const theme = app.theme();
-  const [leftEdge, rightEdge] = [NAMES_WIDE + BLOCK_WIDE, width - NAMES_WIDE - BLOCK_WIDE];
-  const ribbon = (/** @type {Step["placed"][number]} */ {stream, top, bottom, otherTop, otherBottom}, /** @type {number} */ strength, least = 0) => {
-    const edges = [leftEdge, top, Math.max(bottom, top + least), rightEdge, otherTop, Math.max(otherBottom, otherTop + least)];
-    const colour = between(theme.paper, streamColour(app, stream.commonest, stream.purity), strength);
-    painter.ribbon(edges.map((at, place) => (place % 3 ? at + RIBBONS_TOP : at)), css(colour));
-  };
-  const shown = step.placed.slice(0, MOST_RIBBONS);
-  for (const one of shown) if (side !== null && !own(one.stream)) ribbon(one, DIMMED);
-  for (const one of side === null ? shown : step.placed) if (own(one.stream)) ribbon(one, side === null ? 0.75 : 1, side === null ? 0 : THINNEST);
-  paintColumn(app, painter, step, "from", leftEdge - BLOCK_WIDE);
-  paintColumn(app, painter, step, "to", rightEdge);
+  const edges = /** @type {[number, number]} */ ([NAMES_WIDE + BLOCK_WIDE, width - NAMES_WIDE - BLOCK_WIDE]);
+  if (side === null) paintStreams(app, painter, step.drawn, edges, {strength: 0.75, least: 0});
+  else {
+    paintStreams(app, painter, step.drawn, edges, {strength: DIMMED, least: 0});
+    paintStreams(app, painter, step.placed.filter(({stream}) => stream[side] === unit), edges, {strength: 1, least: THINNEST});
+  }
+  paintColumn(app, painter, step, "from", edges[0] - BLOCK_WIDE);
+  paintColumn(app, painter, step, "to", edges[1]);
+}
+
+/**
+ * Broad streams as ribbons; those thinner than a pixel as threads, all of a colour and a width at once.
+ * @param {App} app @param {Painter} painter @param {Placed[]} placed @param {[number, number]} edges
+ * @param {{strength: number, least: number}} how `least`: width in pixels.
+ */
+function paintStreams(app, painter, placed, [x, otherX], {strength, least}) {
+  const {paper} = app.theme();
+  /** @type {Map<string, {curves: number[][], colour: string, width: number}>} */
+  const threads = new Map();
+  for (const {stream, top, bottom, otherTop, otherBottom} of placed) {
+    const purity = Math.round(stream.purity * PURITIES) / PURITIES;
+    const width = (bottom - top + otherBottom - otherTop) / 2;
+    if (Math.max(width, least) >= 1) {
+      const colour = css(between(paper, streamColour(app, stream.commonest, purity), strength));
+      const [low, otherLow] = [Math.max(bottom, top + least), Math.max(otherBottom, otherTop + least)];
+      painter.ribbon([x, RIBBONS_TOP + top, RIBBONS_TOP + low, otherX, RIBBONS_TOP + otherTop, RIBBONS_TOP + otherLow], colour);
+      continue;
+    }
+    const thin = 2 ** Math.round(Math.log2(width));
+    const key = `${stream.commonest} ${purity} ${thin}`;
+    const own = threads.get(key) ?? {curves: [], colour: css(between(paper, streamColour(app, stream.commonest, purity), strength)), width: thin};
+    own.curves.push([x, RIBBONS_TOP + (top + bottom) / 2, otherX, RIBBONS_TOP + (otherTop + otherBottom) / 2]);
+    threads.set(key, own);
+  }
+  for (const {curves, colour, width} of threads.values()) painter.threads(curves, colour, width);
 }
 
 /** @param {App} app @param {number} commonest @param {number} purity */

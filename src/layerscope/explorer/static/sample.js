@@ -3,15 +3,16 @@
 
 import {besideClean, sampleRow} from "./app.js";
 import {count, fill, h, number, percent} from "./elements.js";
-import {answered, codeButton, refill, sampleTold, swatch} from "./links.js";
+import {answered, codeButton, conditionNamed, refill, sampleTold, swatch} from "./links.js";
 import {lacking, panel} from "./panels.js";
 import {changePicture, thumbnail} from "./pictures.js";
 
 /** @typedef {import("./app.js").App} App */
-/** @typedef {{layer: number, clean: number, other: number | null, steps: number, ownClean: boolean | null, ownOther: boolean | null}} Step
- *  A layer of a path; the own class is that of the sample, compared with the code's commonest. */
+/** @typedef {"yes" | "no" | "empty" | ""} Own Whether the sample's own class is the commonest of a code; empty: no clean
+ *  sample has the code. */
+/** @typedef {{layer: number, clean: number, other: number | null, steps: number, ownClean: Own, ownOther: Own}} Step A layer of a path. */
 
-const SAMPLE_PICTURE = 112;
+const SAMPLE_PICTURE = 96;
 
 /** @param {App} app */
 export function sampleView(app) {
@@ -73,7 +74,7 @@ function sampleSteps(app) {
   app.onFound(tell);
   app.state.follow(() => {
     most.disabled = condition() === null;
-    most.title = condition() ? `The sample whose path lies furthest from its clean one under ${condition()}` : "The run has no attack";
+    most.title = condition() ? `The sample whose path lies furthest from its clean one under ${conditionNamed(app, condition() ?? "clean")}` : "The run has no attack";
   });
   tell();
   return h("div", {class: "sample-steps", role: "group", "aria-label": "Another sample"},
@@ -105,7 +106,7 @@ function samplePictures(app, row) {
   const shown = (/** @type {typeof clean} */ picture, /** @type {string} */ name) => h("figure", {},
     thumbnail(picture, {label: picture ? `Sample ${bundle.ids[row]}, ${name}` : `no picture, ${name}`, size: SAMPLE_PICTURE}), h("figcaption", {}, name));
   return h("div", {class: "sample-pictures"},
-    shown(clean, "clean"), clean && other ? changePicture(clean, other, {size: SAMPLE_PICTURE}) : null, condition ? shown(other, condition) : null);
+    shown(clean, "clean"), clean && other ? changePicture(clean, other, {size: SAMPLE_PICTURE}) : null, condition ? shown(other, conditionNamed(app, condition)) : null);
 }
 
 /** @param {App} app @param {number} row */
@@ -119,7 +120,7 @@ function sampleAnswers(app, row) {
     h("tbody", {}, answers.map(({name, kind}) => {
       const sure = bundle.confidences(name)[row];
       return h("tr", {class: name === chosen ? `${kind} chosen` : kind},
-        h("th", {scope: "row"}, name), h("td", {}, swatch(app, bundle.predictions(name)[row]), answered(app, row, name)),
+        h("th", {scope: "row", title: name}, conditionNamed(app, name)), h("td", {}, swatch(app, bundle.predictions(name)[row]), answered(app, row, name)),
         h("td", {class: "sure"}, h("span", {class: "bar", "aria-hidden": "true"}, h("span", {style: {width: `${100 * (sure || 0)}%`}})), percent(sure)));
     })));
 }
@@ -133,7 +134,7 @@ function sampleFacts(app, row) {
     const changes = app.counts.changes(condition, reduction);
     const more = changes.reduce((sum, one) => sum + Number(one > changes[row]), 0);
     const first = app.counts.departure(condition, reduction, row);
-    facts.push(`Its path under ${condition} lies ${number(changes[row])} grid steps from its clean one, summed over the layers: number ${count(more + 1)} of ${count(changes.length)}.`);
+    facts.push(`Its path under ${conditionNamed(app, condition)} lies ${number(changes[row])} grid steps from its clean one, summed over the layers: number ${count(more + 1)} of ${count(changes.length)}.`);
     facts.push(first < 0 ? "It ends in the clean path's code." : `It leaves the clean path for good at ${app.bundle.layers(reduction)[first]}.`);
   }
   const smallest = smallestTold(app, row);
@@ -158,10 +159,13 @@ function pathOf(app, row) {
   const condition = besideClean(app);
   const own = bundle.classOf[row];
   return bundle.layers(reduction).map((_, layer) => {
-    const {commonest} = counts.mix(reduction, layer);
+    const {commonest, hits} = counts.mix(reduction, layer);
     const clean = bundle.codes("clean", reduction, layer)[row];
     const other = condition ? bundle.codes(condition, reduction, layer)[row] : null;
-    const same = (/** @type {number | null} */ unit) => (own < 0 || unit === null || commonest[unit] < 0 ? null : commonest[unit] === own);
+    const same = (/** @type {number | null} */ unit) => {
+      if (own < 0 || unit === null) return "";
+      return hits[unit] ? (commonest[unit] === own ? "yes" : "no") : "empty";
+    };
     return {layer, clean, other, steps: other === null || other === clean ? 0 : grid.distance(clean, other), ownClean: same(clean), ownOther: same(other)};
   });
 }
@@ -172,10 +176,10 @@ function samplePath(app, row) {
   const layers = app.bundle.layers(reduction);
   const condition = besideClean(app);
   const first = condition ? app.counts.departure(condition, reduction, row) : -1;
-  const heads = condition ? ["layer", "clean code", `code under ${condition}`, "steps"] : ["layer", "clean code"];
+  const heads = condition ? ["layer", "clean code", `${conditionNamed(app, condition)}: code`, "steps"] : ["layer", "clean code"];
   return h("div", {class: "path-scroll", tabindex: 0, role: "group", "aria-label": "Path through the layers"},
     h("table", {class: "path"},
-      h("caption", {}, "Path through the layers. ✓ and ✗: whether the sample's own class is the commonest of the code."),
+      h("caption", {}, "Path through the layers. ✓ and ✗: whether the sample's own class is the commonest of the code. ∅: no clean sample has it."),
       h("thead", {}, h("tr", {}, heads.map((one) => h("th", {scope: "col"}, one)))),
       h("tbody", {}, pathOf(app, row).map((step) => pathRow(app, layers[step.layer], step, step.layer === first)))));
 }
@@ -192,14 +196,15 @@ function pathRow(app, name, {layer, clean, other, steps, ownClean, ownOther}, de
     other === null ? null : h("td", {}, other === clean ? "same" : number(steps)));
 }
 
-/** @param {boolean | null} own */
+/** @param {Own} own */
 function ownTold(own) {
-  return own === null ? "" : own ? "own class commonest" : "another class commonest";
+  return {yes: "own class commonest", no: "another class commonest", empty: "no clean sample has it", "": ""}[own];
 }
 
-/** @param {boolean | null} own */
+/** @param {Own} own */
 function ownSign(own) {
-  return own === null ? null : h("span", {class: own ? "sign" : "sign wrong", "aria-hidden": "true"}, own ? " ✓" : " ✗");
+  const sign = {yes: " ✓", no: " ✗", empty: " ∅", "": ""}[own];
+  return sign && h("span", {class: own === "yes" ? "sign" : "sign wrong", "aria-hidden": "true", title: ownTold(own)}, sign);
 }
 
 /** Show which layer is selected. @param {App} app @param {Element} body */
@@ -219,8 +224,7 @@ function pathTable(app) {
     ...(condition ? [`code under ${condition}`, `own class commonest in it, ${condition}`, "grid steps between", "departs here"] : [])];
   if (row === null) return [header];
   const first = condition ? app.counts.departure(condition, reduction, row) : -1;
-  const told = (/** @type {boolean | null} */ own) => (own === null ? "" : own ? "yes" : "no");
   return [header, ...pathOf(app, row).map(({layer, clean, other, steps, ownClean, ownOther}) => [
-    String(app.bundle.ids[row]), layers[layer], String(clean), told(ownClean),
-    ...(other === null ? [] : [String(other), told(ownOther), String(Number(steps.toFixed(4))), layer === first ? "yes" : "no"])])];
+    String(app.bundle.ids[row]), layers[layer], String(clean), ownClean,
+    ...(other === null ? [] : [String(other), ownOther, String(Number(steps.toFixed(4))), layer === first ? "yes" : "no"])])];
 }

@@ -2,6 +2,7 @@
 /** Samples that go from a unit of one layer to a unit of another, and where they are drawn. */
 
 /** @typedef {{from: number, to: number, count: number, commonest: number, purity: number}} Stream `purity`: share of the commonest class. */
+/** @typedef {{stream: Stream, top: number, bottom: number, otherTop: number, otherBottom: number}} Placed A stream, and its edges on both sides. */
 /** @typedef {{order: number[], top: Float64Array, scale: number}} Column Units in order from the top; where each begins; height of a sample. */
 
 const WIDEST_GAP = 2;
@@ -78,7 +79,7 @@ export function unitAtHeight({order, top, scale}, hits, y) {
 /**
  * Where streams begin and end: on both sides in the order of the other side. The largest first, so that small ones lie on them.
  * @param {Stream[]} streams @param {Column} left @param {Column} right
- * @returns {{stream: Stream, top: number, bottom: number, otherTop: number, otherBottom: number}[]}
+ * @returns {Placed[]}
  */
 export function placedStreams(streams, left, right) {
   const [leftAt, rightAt] = [left.top.slice(), right.top.slice()];
@@ -94,4 +95,48 @@ export function placedStreams(streams, left, right) {
     one.otherBottom = rightAt[one.stream.to];
   }
   return placed.sort((a, b) => b.stream.count - a.stream.count);
+}
+
+/**
+ * At most about so many, for drawing: neighbours are drawn as one, in bands as narrow as suffice. No sample is left out.
+ * @param {Placed[]} placed @param {number} most @returns {Placed[]}
+ */
+export function gatheredStreams(placed, most) {
+  let gathered = placed;
+  for (let band = 2; gathered.length > most && band <= 64; band *= 2) gathered = inBands(placed, band);
+  return gathered;
+}
+
+/** @param {Placed[]} placed @param {number} band Height in pixels. @returns {Placed[]} */
+function inBands(placed, band) {
+  /** @type {Map<number, Placed[]>} */
+  const bands = new Map();
+  for (const one of placed) {
+    const key = Math.floor((one.top + one.bottom) / 2 / band) * 65536 + Math.floor((one.otherTop + one.otherBottom) / 2 / band);
+    const own = bands.get(key);
+    if (own) own.push(one);
+    else bands.set(key, [one]);
+  }
+  return [...bands.values()].map((some) => (some.length === 1 ? some[0] : joined(some))).sort((a, b) => b.stream.count - a.stream.count);
+}
+
+/** Neighbours as one: as high as all together, around their middle, in the colour of the commonest class of all. @param {Placed[]} some @returns {Placed} */
+function joined(some) {
+  /** @type {Map<number, number>} */
+  const classes = new Map();
+  let [count, left, right, high, otherHigh] = [0, 0, 0, 0, 0];
+  for (const {stream, top, bottom, otherTop, otherBottom} of some) {
+    count += stream.count;
+    left += (stream.count * (top + bottom)) / 2;
+    right += (stream.count * (otherTop + otherBottom)) / 2;
+    high += bottom - top;
+    otherHigh += otherBottom - otherTop;
+    classes.set(stream.commonest, (classes.get(stream.commonest) ?? 0) + stream.count * stream.purity);
+  }
+  const [commonest, own] = [...classes].reduce((best, one) => (one[1] > best[1] ? one : best));
+  const [middle, otherMiddle] = [left / count, right / count];
+  return {
+    stream: {...some[0].stream, count, commonest, purity: own / count},
+    top: middle - high / 2, bottom: middle + high / 2, otherTop: otherMiddle - otherHigh / 2, otherBottom: otherMiddle + otherHigh / 2,
+  };
 }

@@ -4,7 +4,7 @@
 import {besideClean, layerPlace} from "./app.js";
 import {css} from "./colours.js";
 import {count, h, number, percent} from "./elements.js";
-import {codeButton, pressSample, refill, sampleButton, swatch} from "./links.js";
+import {codeButton, conditionNamed, pressSample, refill, sampleButton, swatch} from "./links.js";
 import {lacking, panel} from "./panels.js";
 import {thumbnail} from "./pictures.js";
 
@@ -174,7 +174,7 @@ function unitMoves(app, unit) {
   const found = /** @type {[number, number][]} */ ([...to].sort((one, other) => other[1] - one[1] || one[0] - other[0]));
   const share = `${percent(moved / all)} change their code (${count(moved)} of ${count(all)})`;
   const where = found.length ? `, to ${count(found.length)} ${found.length === 1 ? "code" : "codes"}:` : ".";
-  return [h("h3", {}, `Under ${condition}`), h("p", {class: "facts"}, share, where), found.length ? unitLinks(app, layer, found) : null];
+  return [h("h3", {}, `Under ${conditionNamed(app, condition)}`), h("p", {class: "facts"}, share, where), found.length ? unitLinks(app, layer, found) : null];
 }
 
 /** @param {App} app @returns {string[][]} */
