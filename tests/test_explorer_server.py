@@ -13,8 +13,9 @@ from explorer_front import FILES, HOSTILE, SHOWN, browsed, front_bundle
 
 from layerscope.errors import AddressError, ProbeError
 from layerscope.explorer import assemble
+from layerscope.explorer.address import own_hosts
 from layerscope.explorer.application import MOST_BYTES, MOST_CHARACTERS
-from layerscope.explorer.server import Server, own_hosts
+from layerscope.explorer.server import Server
 
 
 class Answering:

@@ -228,10 +228,10 @@ def test_elsewhere_a_run_is_served_until_the_user_interrupts(tiny_run, kernel, m
     del kernel.kernel  # IPython in a terminal
     monkeypatch.setattr(webbrowser, "open", opened)
     monkeypatch.setattr(Server, "wait", interrupted)
-    assert tiny_run.explore(max_samples=9, show_progress=False) is None
+    assert tiny_run.explore(max_samples=9, port=0, show_progress=False) is None
     address, page, told = seen
     assert '<div id="explorer"' in page
     assert told["samples"] == 9
-    assert f"The explorer of tiny: {address} (Ctrl-C ends it)" in capsys.readouterr().err
+    assert f"Explorer: {address} (Ctrl-C ends it)" in capsys.readouterr().out
     with pytest.raises(httpx.ConnectError):
         httpx.get(address)
