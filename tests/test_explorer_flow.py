@@ -1,4 +1,4 @@
-"""Flow, shared codes, search, answers at a glance and saved files: driven in a browser, held against the run's tables."""
+"""Flow, shared codes, search, answers at a glance and saved files: driven in a browser, held against the run."""
 
 import csv
 import functools
@@ -8,8 +8,8 @@ import threading
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
-from itertools import combinations
-from xml.etree import ElementTree
+from itertools import combinations, pairwise
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pandas as pd
@@ -137,7 +137,7 @@ def test_streams_are_the_counts_of_a_loop_and_none_is_lost_where_many_are_drawn_
     for unit in range(30):
         edges = sorted((one["top"], one["bottom"]) for one in placed if one["stream"]["from"] == unit)
         assert edges[0][0] == pytest.approx(columns[0]["top"][unit])
-        assert all(low == pytest.approx(high) for (_, low), (high, _) in zip(edges, edges[1:], strict=False))
+        assert all(low == pytest.approx(high) for (_, low), (high, _) in pairwise(edges))
         assert edges[-1][1] == pytest.approx(columns[0]["top"][unit] + 0.4 * hits[0][unit])
     assert len(gathered) <= 100 < len(placed)
     for key, ends in (("top", "bottom"), ("otherTop", "otherBottom")):
@@ -277,7 +277,7 @@ def test_hints_go_away_one_by_one_or_for_good(chromium, address):
 def test_saved_drawings_are_files_of_their_own(chromium, page, tmp_path, name):
     file, content = saved(page, panel(page, name).get_by_role("button", name=re.compile("^SVG")))
     assert file == f"layerscope-{name}.svg"
-    root = ElementTree.fromstring(content)  # noqa: S314 - our own
+    root = ET.fromstring(content)  # noqa: S314 - our own
     own = "{http://www.w3.org/2000/svg}"
     assert root.find(f"{own}title").text == page.locator(f"#title-{name}").inner_text()
     assert root.find(f"{own}rect").get("fill") == "rgb(255, 255, 255)"
