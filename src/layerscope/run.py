@@ -26,6 +26,7 @@ from layerscope.atlas import Atlas, load_atlas
 from layerscope.codes import load_codes
 from layerscope.data import Data
 from layerscope.errors import RunMismatchError
+from layerscope.explorer import explore
 from layerscope.models import load_network
 from layerscope.network import Network
 from layerscope.recording import Recording, load_recording
@@ -147,6 +148,15 @@ class Run:
     def report(self, *, max_mb: float = MAX_MB, show_progress: bool = True) -> Path:
         """Write report.html anew, of at most `max_mb` million bytes; its path. See `write_report`."""
         return write_report(self, max_mb=max_mb, show_progress=show_progress)
+
+    def explore(
+        self, *, max_samples: int | None = None, max_mb: float | None = None, show_progress: bool = True
+    ) -> Any:
+        """Look at it: in a notebook a widget (`layerscope.explorer.Explorer`), else a page of the browser.
+
+        See `layerscope.explorer.explore`.
+        """
+        return explore(self, max_samples=max_samples, max_mb=max_mb, show_progress=show_progress)
 
 
 def load_run(folder: Path | str) -> Run:
