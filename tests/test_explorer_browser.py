@@ -82,14 +82,14 @@ def test_every_view_is_there_and_the_page_asks_nothing_of_the_web(page):
 
 def test_a_layer_s_name_selects_it_everywhere_and_going_back_goes_back(page):
     before = title(page, "map")
-    page.get_by_role("button", name="stem.0", exact=True).click()
-    assert title(page, "map") == "Map of stem.0"
-    assert selection(page)["layer"] == "stem.0"
-    assert page.get_by_role("button", name="stem.0", exact=True).get_attribute("aria-pressed") == "true"
+    page.get_by_role("button", name="stem", exact=True).click()
+    assert title(page, "map") == "Map of stem"
+    assert selection(page)["layer"] == "stem"
+    assert page.get_by_role("button", name="stem", exact=True).get_attribute("aria-pressed") == "true"
     page.go_back()
     assert title(page, "map") == before
     page.go_forward()
-    assert title(page, "map") == "Map of stem.0"
+    assert title(page, "map") == "Map of stem"
 
 
 @pytest.mark.parametrize(("layer", "reduction"), [("input", "mean"), ("middle", "mean"), ("logits", "sketch:512")])
@@ -112,9 +112,9 @@ def test_a_click_on_a_cell_selects_that_code_with_its_samples(chromium, address,
 
 def test_a_link_leads_to_what_it_names_and_nonsense_in_it_is_left_out(chromium, address, tiny_run):
     sample = int(tiny_run.recordings["clean"].ids[7])
-    with shown(chromium, f"{address}#layer=head&unit=5&sample={sample}&colour=hits") as page:
+    with shown(chromium, f"{address}#layer=logits&unit=5&sample={sample}&colour=hits") as page:
         assert (title(page, "map"), title(page, "unit"), title(page, "sample")) == (
-            "Map of head", "Code 5 at head", f"Sample {sample}",
+            "Map of logits", "Code 5 at logits", f"Sample {sample}",
         )  # fmt: skip
         assert panel(page, "map").get_by_role("button", name="hits").get_attribute("aria-pressed") == "true"
     with shown(chromium, f"{address}#layer=nowhere&unit=-3&sample=x&colour=%3Cb%3E&measure=toString") as page:
