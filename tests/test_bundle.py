@@ -6,6 +6,7 @@ import json
 import math
 import re
 import shlex
+import shutil
 from dataclasses import replace
 
 import bundles
@@ -216,7 +217,7 @@ def test_inversions_lie_in_the_run_and_on_a_sheet(plain, made):
             assert told["names"] == table["name"].tolist()
             assert told["reencoded"] == table["reencoded"].tolist()
             assert told["residual"] == table["residual"].tolist()
-            assert told["inverted"] is True
+            assert told["inverted"] == [True] * 12
             entry = told | {"sheets": [{"name": told["sheet"], "first": 0, "count": 12}]}
             np.testing.assert_array_equal(cells(made, entry), kept["inversion"].numpy()[:, 0])
             fidelity = load_table(stem.with_name(f"{layer}-fidelity.parquet"))
@@ -239,8 +240,6 @@ def test_many_inversions_shrink_until_one_sheet_holds_them(plain, monkeypatch):
 
 
 def test_a_decoding_of_another_format_is_refused(plain, tmp_path):
-    import shutil
-
     shutil.copytree(plain.folder, tmp_path / "run")
     path = tmp_path / "run" / "decoding" / "mean" / "middle.safetensors"
     save_tensors(path, load_tensors(path), {"schema": 7})
@@ -288,22 +287,34 @@ def test_thinning_obeys_the_bound_and_leaves_out_noise_first(plain, monkeypatch)
     assert len({clean for clean, _ in shown}) > 3
 
 
-def test_inversions_make_room_for_samples_where_they_take_most_of_it(plain, monkeypatch):
-    whole = bundle(plain, **QUIET)
-    noisy_pictures(plain, monkeypatch, side=6)
-    sheets = {name: len(content) for name, content in whole.files.items() if name.startswith("sheets/decoding")}
+def test_inversions_make_room_for_samples_where_they_take_most_of_it(plain, tmp_path, monkeypatch):
+    shutil.copytree(plain.folder, tmp_path / "run")
+    path = tmp_path / "run" / "decoding" / "mean" / "middle.safetensors"
+    shutil.rmtree(tmp_path / "run" / "decoding" / "sketch-16")
+    run = load_run(tmp_path / "run")
+    drawn = noisy_pictures(run, monkeypatch)
+    save_tensors(path, {"units": torch.arange(12), "inversion": drawn[:12]}, {"schema": 1})
+    whole = bundle(run, **QUIET)
+    inverted = len(whole.files["sheets/decoding-0-2-0.png"])
     bare = whole.size - sum(len(content) for name, content in whole.files.items() if name.startswith("sheets/"))
-    tight = bundle(plain, max_mb=(bare + 1.5 * sum(sheets.values())) / 1e6, **QUIET)
-    told = tight.description["decoding"]["mean"]["middle"]
-    assert told["inverted"] is True
-    assert told["sheet"] is None
-    assert not [name for name in tight.files if name.startswith("sheets/decoding")]
-    assert tight.description["pictures"]["clean"]["shown"] > 0
+
+    def shown(times):
+        made = bundle(run, max_mb=(bare + times * inverted) / 1e6, **QUIET)
+        told = made.description["decoding"]["mean"]["middle"]
+        assert told["inverted"] == [True] * 12
+        assert len(told["names"]) == 12
+        assert (told["sheet"] is None) == ("sheets/decoding-0-2-0.png" not in made.files)
+        return told["sheet"] is not None, made.description["pictures"]["clean"]["shown"]
+
+    (kept, some), (left_out, more), (neither, fewer) = shown(2.2), shown(1.8), shown(0.9)
+    assert (kept, left_out, neither) == (True, False, False)
+    assert more > some > 0
+    assert more > fewer > 0
 
 
 def test_a_subset_has_every_class_in_proportion(plain, many):
     labels = torch.tensor([0] * 60 + [1] * 30 + [2] * 10)
-    recording = replace(plain.recordings["clean"], ids=torch.arange(100), labels=labels)
+    recording = replace(plain.recordings["clean"], ids=torch.arange(100), labels=labels, predictions=labels)
     for most in (1, 7, 10, 33, 99):
         rows = chosen_rows(recording, most)
         assert len(rows) == len(set(rows.tolist())) == most
@@ -314,7 +325,7 @@ def test_a_subset_has_every_class_in_proportion(plain, many):
     assert chosen_rows(recording, 33, seed=1).tolist() != chosen_rows(recording, 33).tolist()
     assert chosen_rows(recording, 100).tolist() == chosen_rows(recording, None).tolist() == list(range(100))
     made = bundle(many, max_samples=50, **QUIET)
-    assert (made.description["samples"], made.description["total"]) == (50, 500)
+    assert (made.description["samples"], made.description["total"]) == (50, 160)
     rows = chosen_rows(many.recordings["clean"], 50)
     assert array(made, "id").tolist() == many.recordings["clean"].ids.numpy()[rows].tolist()
     table = many.codes["clean"].iloc[rows]
@@ -509,8 +520,6 @@ def test_there_may_be_no_bundle(tmp_path):
 
 
 def test_the_table_of_causes_is_not_missing_where_it_was_made(plain, tmp_path):
-    import shutil
-
     shutil.copytree(plain.folder, tmp_path / "run")
     pd.DataFrame({"measure": []}).to_parquet(tmp_path / "run" / "causal.parquet")
     assert bundle(load_run(tmp_path / "run"), **QUIET).description["missing"] == []

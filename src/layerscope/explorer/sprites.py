@@ -38,11 +38,11 @@ def sheets(pictures: Pictures, name: str) -> Sheets:
     found, listed = {}, []
     for number, cells in enumerate(pictures.split(most) if count else ()):
         here = f"{name}-{number}"
-        rows = -(-len(cells) // columns)
-        sheet = np.zeros((rows * columns, channels, height, width), np.uint8)
+        across, down = min(columns, len(cells)), -(-len(cells) // columns)
+        sheet = np.zeros((down * across, channels, height, width), np.uint8)
         sheet[: len(cells)] = cells.numpy()
-        laid = sheet.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
-        found[f"sheets/{here}.png"] = png(laid.reshape(rows * height, columns * width, channels))
+        laid = sheet.reshape(down, across, channels, height, width).transpose(0, 3, 1, 4, 2)
+        found[f"sheets/{here}.png"] = png(laid.reshape(down * height, across * width, channels))
         listed.append({"name": here, "first": number * most, "count": len(cells)})
     return Sheets({"width": width, "height": height, "columns": columns, "sheets": listed}, found)
 

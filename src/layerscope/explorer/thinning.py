@@ -1,7 +1,7 @@
 """As many pictures as there is room for: of noise none, of samples every so many-th, of units all or none."""
 
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from layerscope.explorer.arrays import Rows
 from layerscope.explorer.description import CONTROL
@@ -17,6 +17,7 @@ SURE = 1.2
 """How many times too large pictures must be expected to be for it not to be tried."""
 
 
+@runtime_checkable
 class Sized(Protocol):
     """What takes so many bytes."""
 
