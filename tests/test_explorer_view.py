@@ -12,12 +12,16 @@ import webbrowser
 import httpx
 import numpy as np
 import pytest
+from browsing import browser, needs_browser, shown
 from conftest import TinyNet, tiny_data, tiny_module
+from PIL import Image
 from typer.testing import CliRunner
 
 from layerscope import Network, Run, Study
 from layerscope.cli import app
 from layerscope.errors import RunMismatchError
+from layerscope.explorer import bundle
+from layerscope.explorer.probe import probe_of
 from layerscope.explorer.server import Server
 
 NETS = "import sys\nsys.path.insert(0, {tests!r})\nfrom conftest import tiny_module\n"
@@ -77,6 +81,23 @@ def test_an_interrupt_ends_the_command_and_nothing_is_left(place):
     assert process.wait() == 0
     with pytest.raises(httpx.ConnectError):
         httpx.get(address)
+
+
+@needs_browser
+def test_the_page_of_a_run_answers_to_a_picture_of_the_reader_s_own(tiny_run, tmp_path):
+    network = Network(tiny_module(), class_names=("top", "middle", "bottom"))
+    probe, codes = probe_of(tiny_run, network), tiny_run.codes["clean"]
+    Image.fromarray(tiny_run.recordings["clean"].pictures()[4, 0].numpy()).save(tmp_path / "own.png")
+    told = probe.image((tmp_path / "own.png").read_bytes())
+    serving = Server(bundle(tiny_run, show_progress=False), probe=probe, port=0)
+    with serving as server, browser() as opened, shown(opened, server.address) as page:
+        panel = page.locator("#panel-probe")
+        panel.locator("input[type=file]").set_input_files(tmp_path / "own.png")
+        panel.locator(".answers").wait_for()
+        assert panel.locator(".probe-path dd").all_inner_texts() == [str(unit) for unit in told["codes"]["mean"]]
+        assert panel.locator("img").first.get_attribute("src") == told["picture"]
+        assert panel.locator(".answers tbody th").first.inner_text() == told["prediction"][0]["name"]
+    assert told["nearest"]["mean"][-1][0]["id"] == codes["id"][4]
 
 
 def test_the_browser_is_opened_where_the_page_is(tiny_run, seen, capsys):
