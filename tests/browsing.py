@@ -24,6 +24,7 @@ def browser():
 def shown(opened, address, **options):
     """A page with the explorer in it; at its end, nothing was complained of and nothing asked of the web."""
     context = opened.new_context(**{"viewport": {"width": 1400, "height": 1000}, "accept_downloads": True, **options})
+    context.set_default_timeout(10_000)
     page, complaints, asked = context.new_page(), [], []
     page.on(
         "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None

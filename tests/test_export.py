@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors import safe_open
 from typer.testing import CliRunner
 
-from layerscope import Network, Study, export, load_run
+from layerscope import Network, Recording, Study, export, load_run
 from layerscope.cli import app
 from layerscope.explorer.description import description
 from layerscope.export import TOOLS, images, rows
@@ -42,7 +42,7 @@ def run(tiny_run, tmp_path_factory):
 @pytest.fixture(scope="module")
 def samples(run):
     """Its samples, without pictures."""
-    return rows.samples_of(run, rows.choose(run, None, None, None), 0)
+    return replace(rows.samples_of(run, rows.choose(run, None, None, None), 0), pictures=None)
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,12 @@ def shown(samples):
     count = len(samples.table)
     pictures = torch.arange(count * 36).reshape(count, 1, 6, 6).remainder(251).to(torch.uint8)
     return replace(samples, pictures=pictures)
+
+
+@pytest.fixture
+def bare(monkeypatch):
+    """Recordings keep no pictures."""
+    monkeypatch.setattr(Recording, "pictures", lambda _: None)
 
 
 def code_table(run, condition):
@@ -291,6 +297,33 @@ def test_a_sheet_holds_whole_cells_and_never_more_than_a_texture(shape, columns,
     assert (page[last // columns * height, last % columns * width] == last % 200).all()
 
 
+def test_the_pictures_are_the_run_s_own_under_the_condition_asked_for(run, tmp_path, monkeypatch):
+    shades = {"clean": 10, ATTACK: 200}
+
+    def pictures(recording):
+        return torch.full((len(recording), 3, 4, 5), shades[recording.condition], dtype=torch.uint8)
+
+    monkeypatch.setattr(Recording, "pictures", pictures)
+    for condition, shade in shades.items():
+        out = tmp_path / str(shade)
+        made = export(run, "embedding-atlas", out, conditions=[condition])
+        assert made.notes == ()
+        assert made.command.endswith(" --x x --y y --image image")
+        content = pq.read_table(out / "samples.parquet").column("image")[7].as_py()["bytes"]
+        image = np.asarray(Image.open(io.BytesIO(content)))
+        assert image.shape == (4, 5, 3)
+        assert (image == shade).all()
+
+
+def test_texts_are_a_column_that_embedding_atlas_is_told_of(run, tmp_path):
+    told = [f"text {number}" for number in range(40)]
+    clean = replace(run.recordings["clean"], texts=tuple(told))
+    made = export(replace(run, recordings={**run.recordings, "clean": clean}), "embedding-atlas", tmp_path / "atlas")
+    assert pd.read_parquet(tmp_path / "atlas/samples.parquet")["text"].tolist() == told
+    assert " --text text" in made.command
+
+
+@pytest.mark.usefixtures("bare")
 def test_without_pictures_the_rest_is_written_and_told(run, tmp_path):
     for to in ("embedding-atlas", "fiftyone", "tensorboard"):
         made = export(run, to, tmp_path / to)
@@ -361,6 +394,7 @@ def test_a_run_without_labels_attacks_or_files_is_exported_too(tmp_path):
     assert set(table["prediction"]) <= {0, 1, 2}
 
 
+@pytest.mark.usefixtures("bare")
 def test_the_command_line_writes_and_says_what(run, tmp_path):
     arguments = ["export", str(run.folder), "--out", str(tmp_path / "out"), "--to"]
     done = CliRunner().invoke(app, [*arguments, "tensorboard", "--layer", "stem", "--condition", ATTACK])

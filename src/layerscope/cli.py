@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from layerscope import figures, recording
+from layerscope import explorer, figures, recording
 from layerscope.atlas import Scaling
 from layerscope.decoding import causal as causal_stage
 from layerscope.decoding import decode as decode_codes
@@ -386,6 +386,19 @@ def report(
         finished = load_run(folder)
         finished.report(max_mb=max_mb)
         _show(finished)
+
+
+@app.command(epilog="Example: layerscope view runs/demo")
+def view(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    port: Annotated[int, typer.Option(help="Of the page; 0 takes one that is free.")] = explorer.PORT,
+    host: Annotated[str, typer.Option(help="`127.0.0.1`, `localhost` or `::1`.")] = explorer.HOST,
+    browser: Annotated[bool, typer.Option(help="Open the page.")] = True,
+    model: Annotated[str | None, typer.Option(help=f"Where the run was made from an object. {MODEL_HELP}")] = None,
+) -> None:
+    """Show a finished run in the browser, from this machine to this machine, until Ctrl-C ends it."""
+    with _told():
+        explorer.view(load_run(folder), network=model, host=host, port=port, open_browser=browser)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Every sample's code at every layer: recording x atlas -> codes."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from layerscope.layers import Layer
 from layerscope.recording import Recording
 from layerscope.som.train import Best
 from layerscope.store import load_table, save_table
-from layerscope.types import Labels
+from layerscope.types import Labels, Units, Vectors
 
 
 class Coded(NamedTuple):
@@ -41,11 +42,25 @@ def encode(recording: Recording, atlas: Atlas) -> pd.DataFrame:
     Raises:
         ValueError: if a recorded layer has no map in the atlas, or its width is not the map's.
     """
-    columns = {"id": recording.ids.numpy()}
-    for layer in recording.layers:
+    return encode_vectors(recording.ids, ((layer, recording.vectors(layer)) for layer in recording.layers), atlas)
+
+
+def encode_vectors(ids: Units, said: Iterable[tuple[Layer, Vectors]], atlas: Atlas) -> pd.DataFrame:
+    """The code table of samples that are not on disk; see `encode`.
+
+    Args:
+        ids: (n,), of the samples.
+        said: layers and their vectors, one after another.
+        atlas: the maps.
+
+    Raises:
+        ValueError: if a layer has no map in the atlas, or its width is not the map's.
+    """
+    columns = {"id": ids.numpy()}
+    for layer, vectors in said:
         if layer not in atlas.maps:
             raise ValueError(f"The atlas has no map of '{layer}'; it has: {', '.join(map(str, atlas.maps))}.")
-        vectors, fitted = recording.vectors(layer), atlas.maps[layer]
+        fitted = atlas.maps[layer]
         if vectors.shape[1] != fitted.prototypes.shape[1]:
             raise ValueError(
                 f"The map of '{layer}' was fitted on vectors {fitted.prototypes.shape[1]} wide; "

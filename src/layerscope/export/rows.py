@@ -41,7 +41,7 @@ class Samples:
     table: pd.DataFrame
     """A row per sample: see `table_of`."""
     pictures: Tensor | None
-    """(n, channels, height, width), bytes, one or three channels; None where samples are no images."""
+    """(n, channels, height, width), bytes, one or three channels; None where the run keeps none."""
     vectors: Tensor
     """(n, width): what the chosen layer said."""
     map: str
@@ -77,20 +77,24 @@ def samples_of(run: Run, chosen: Chosen, seed: int) -> Samples:
     recording = run.recordings[chosen.conditions[0]]
     table = table_of(run, chosen, seed)
     name = f"{chosen.layer} under {chosen.conditions[0]}"
-    return Samples(table, None, recording.vectors(chosen.layer), name, run.settings["chosen"]["network"])
+    return Samples(
+        table, recording.pictures(), recording.vectors(chosen.layer), name, run.settings["chosen"]["network"]
+    )
 
 
 def table_of(run: Run, chosen: Chosen, seed: int) -> pd.DataFrame:
     """A row per sample.
 
-    Columns: `id`, `source` (its file, where there is one), `label`, `smallest` (the size of the smallest perturbation,
-    NaN where it was not looked for, infinite where none was found); `x` and `y`, its place on the chosen layer's map;
-    then for each condition `prediction` and `confidence`, and for each layer `code:LAYER`. Under a perturbation a
-    column's name ends in `@CONDITION`, and `flips:LAYER` says whether the code is another than the clean one. For the
-    first condition there are also `distance:LAYER` (to the code's prototype), `x:LAYER` and `y:LAYER`.
+    Columns: `id`, `source` (its file, where there is one), `text` (of texts), `label`, `smallest` (the size of the
+    smallest perturbation, NaN where it was not looked for, infinite where none was found); `x` and `y`, its place on
+    the chosen layer's map; for each condition `prediction` and `confidence`, and for each layer `code:LAYER`. Under a
+    perturbation a column's name ends in `@CONDITION`, and `flips:LAYER` says whether the code is another than the
+    clean one. For the first condition also `distance:LAYER` (to the code's prototype), `x:LAYER` and `y:LAYER`.
     """
     first, names = run.recordings[chosen.conditions[0]], run.class_names
     columns: dict[str, object] = {"id": first.ids.numpy(), "source": load_table(_samples(first))["source"].to_numpy()}
+    if first.texts is not None:
+        columns["text"] = np.array(first.texts, dtype=object)
     if first.labels is not None:
         columns["label"] = _named(first.labels, names)
     if run.smallest is not None:

@@ -147,6 +147,7 @@ function shareAnswer(app) {
   const {reduction} = app.state.selection;
   const pair = counts.sharing(reduction)[0];
   if (!pair) return {answer: "There are fewer than two classes."};
+  if (!pair.mean) return {answer: "No two classes have a code in common, in any layer."};
   const names = [h("b", {}, bundle.className(pair.one)), " and ", h("b", {}, bundle.className(pair.other))];
   const layer = bundle.layers(reduction)[pair.last];
   const told = pair.last < 0

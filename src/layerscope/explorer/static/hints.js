@@ -32,9 +32,9 @@ function hintShown(app, root, name, words) {
   };
   const closeAll = () => {
     keepClosed(ALL_CLOSED);
-    withoutHints(app, [...root.querySelectorAll(".hint")]);
+    withoutHints(app, [...root.querySelectorAll(".first-hint")]);
   };
-  const element = h("aside", {class: "hint", "data-hint": name, "aria-label": "Hint"},
+  const element = h("div", {class: "first-hint", role: "note", "data-hint": name, "aria-label": "Hint"},
     h("span", {class: "hint-sign", "aria-hidden": "true"}, "→"), h("p", {}, words),
     h("button", {type: "button", onclick: close, "aria-label": `Got it: ${words}`}, "Got it"),
     h("button", {type: "button", onclick: closeAll}, "No more hints"));

@@ -10,9 +10,10 @@ import {panel} from "./panels.js";
 /**
  * What comes back.
  * @typedef {object} Probed
- * @property {{class: number, confidence: number}[]} prediction The likeliest classes, the likeliest first.
+ * @property {{class: number, name: string, confidence: number}[]} prediction The likeliest classes, the likeliest first.
  * @property {Record<string, number[]>} codes By reduction, the path: a unit per layer.
- * @property {Record<string, {id: number, distance: number}[][]>} nearest By reduction and layer, samples of the bundle.
+ * @property {Record<string, {id: number, shared: number, distance: number}[][]>} nearest By reduction and layer, samples
+ *   of the run: those that share most codes of the path up to there, and of these the nearest.
  * @property {string | null} picture As the network got it: an address of a picture.
  */
 
@@ -62,7 +63,7 @@ export function probeView(app) {
 
 /** @param {(kind: "image", body: Blob, name: string) => void} ask */
 function probeFile(ask) {
-  const file = h("input", {type: "file", accept: "image/*", onchange: () => {
+  const file = h("input", {type: "file", accept: "image/png,image/jpeg,image/webp,image/bmp,image/gif", onchange: () => {
     const chosen = file.files?.[0];
     if (chosen) ask("image", chosen, chosen.name);
     file.value = "";
@@ -97,22 +98,33 @@ function probeText(ask) {
 function probeParts(app, probed) {
   const {reduction, layer} = app.state.selection;
   const layers = app.bundle.layers(reduction);
-  const nearest = (probed.nearest[reduction]?.[layers.indexOf(layer)] ?? []).filter(({id}) => app.bundle.rowOf.has(id));
+  const place = layers.indexOf(layer);
   return [
     probed.picture ? h("figure", {}, h("img", {class: "probe-picture", src: probed.picture, alt: "The picture as the network got it"}), h("figcaption", {}, "as the network got it")) : null,
     probed.prediction.length ? probePrediction(app, probed) : null,
-    h("div", {}, h("h3", {}, "Its path"), h("dl", {class: "probe-path"}, probed.codes[reduction].flatMap((unit, place) =>
-      [h("dt", {}, layers[place]), h("dd", {}, codeButton(app, place, unit))]))),
-    nearest.length ? h("div", {}, h("h3", {}, `Nearest samples at ${layer}`), h("ul", {class: app.bundle.texts ? "exemplars written" : "exemplars"},
-      nearest.map(({id}) => h("li", {}, sampleButton(app, /** @type {number} */ (app.bundle.rowOf.get(id))))))) : null,
+    h("div", {}, h("h3", {}, "Its path"), h("dl", {class: "probe-path"}, probed.codes[reduction].flatMap((unit, one) =>
+      [h("dt", {}, layers[one]), h("dd", {}, codeButton(app, one, unit))]))),
+    probeNearest(app, probed.nearest[reduction][place], place),
   ];
+}
+
+/** @param {App} app @param {Probed["nearest"][string][number]} nearest @param {number} place Of the layer. */
+function probeNearest(app, nearest, place) {
+  const {bundle, state} = app;
+  const shown = nearest.filter(({id}) => bundle.rowOf.has(id));
+  if (!shown.length) return h("p", {class: "lacking"}, "The samples nearest to it are not among those that are shown.");
+  const kind = bundle.texts ? "written" : bundle.json.pictures?.clean ? "" : "bare";
+  return h("div", {class: "probe-nearest"},
+    h("h3", {}, `Samples that go the same way up to ${state.selection.layer}, the nearest there first`),
+    h("ul", {class: `exemplars ${kind}`}, shown.map(({id, shared}) => h("li", {},
+      sampleButton(app, /** @type {number} */ (bundle.rowOf.get(id)), {note: `${shared} of ${place + 1} ${place ? "codes" : "code"}`})))));
 }
 
 /** @param {App} app @param {Probed} probed */
 function probePrediction(app, {prediction}) {
   return h("table", {class: "answers"}, h("caption", {}, "Answers, and how sure the network is of them"),
     h("thead", {class: "unseen"}, h("tr", {}, ["answer", "confidence"].map((one) => h("th", {scope: "col"}, one)))),
-    h("tbody", {}, prediction.map(({class: index, confidence}) => h("tr", {},
-      h("th", {scope: "row"}, swatch(app, index), app.bundle.className(index)),
+    h("tbody", {}, prediction.map(({class: index, name, confidence}) => h("tr", {},
+      h("th", {scope: "row"}, swatch(app, index), name),
       h("td", {class: "sure"}, h("span", {class: "bar", "aria-hidden": "true"}, h("span", {style: {width: `${100 * confidence}%`}})), percent(confidence))))));
 }

@@ -8,8 +8,9 @@ import {lacking, panel} from "./panels.js";
 import {changePicture, thumbnail} from "./pictures.js";
 
 /** @typedef {import("./app.js").App} App */
-/** @typedef {{layer: number, clean: number, other: number | null, steps: number, ownClean: boolean | null, ownOther: boolean | null}} Step
- *  A layer of a path; the own class is that of the sample, compared with the code's commonest. */
+/** @typedef {"yes" | "no" | "empty" | ""} Own Whether the sample's own class is the commonest of a code; empty: no clean
+ *  sample has the code. */
+/** @typedef {{layer: number, clean: number, other: number | null, steps: number, ownClean: Own, ownOther: Own}} Step A layer of a path. */
 
 const SAMPLE_PICTURE = 96;
 
@@ -158,10 +159,13 @@ function pathOf(app, row) {
   const condition = besideClean(app);
   const own = bundle.classOf[row];
   return bundle.layers(reduction).map((_, layer) => {
-    const {commonest} = counts.mix(reduction, layer);
+    const {commonest, hits} = counts.mix(reduction, layer);
     const clean = bundle.codes("clean", reduction, layer)[row];
     const other = condition ? bundle.codes(condition, reduction, layer)[row] : null;
-    const same = (/** @type {number | null} */ unit) => (own < 0 || unit === null || commonest[unit] < 0 ? null : commonest[unit] === own);
+    const same = (/** @type {number | null} */ unit) => {
+      if (own < 0 || unit === null) return "";
+      return hits[unit] ? (commonest[unit] === own ? "yes" : "no") : "empty";
+    };
     return {layer, clean, other, steps: other === null || other === clean ? 0 : grid.distance(clean, other), ownClean: same(clean), ownOther: same(other)};
   });
 }
@@ -175,7 +179,7 @@ function samplePath(app, row) {
   const heads = condition ? ["layer", "clean code", `${conditionNamed(app, condition)}: code`, "steps"] : ["layer", "clean code"];
   return h("div", {class: "path-scroll", tabindex: 0, role: "group", "aria-label": "Path through the layers"},
     h("table", {class: "path"},
-      h("caption", {}, "Path through the layers. ✓ and ✗: whether the sample's own class is the commonest of the code."),
+      h("caption", {}, "Path through the layers. ✓ and ✗: whether the sample's own class is the commonest of the code. ∅: no clean sample has it."),
       h("thead", {}, h("tr", {}, heads.map((one) => h("th", {scope: "col"}, one)))),
       h("tbody", {}, pathOf(app, row).map((step) => pathRow(app, layers[step.layer], step, step.layer === first)))));
 }
@@ -192,14 +196,15 @@ function pathRow(app, name, {layer, clean, other, steps, ownClean, ownOther}, de
     other === null ? null : h("td", {}, other === clean ? "same" : number(steps)));
 }
 
-/** @param {boolean | null} own */
+/** @param {Own} own */
 function ownTold(own) {
-  return own === null ? "" : own ? "own class commonest" : "another class commonest";
+  return {yes: "own class commonest", no: "another class commonest", empty: "no clean sample has it", "": ""}[own];
 }
 
-/** @param {boolean | null} own */
+/** @param {Own} own */
 function ownSign(own) {
-  return own === null ? null : h("span", {class: own ? "sign" : "sign wrong", "aria-hidden": "true"}, own ? " ✓" : " ✗");
+  const sign = {yes: " ✓", no: " ✗", empty: " ∅", "": ""}[own];
+  return sign && h("span", {class: own === "yes" ? "sign" : "sign wrong", "aria-hidden": "true", title: ownTold(own)}, sign);
 }
 
 /** Show which layer is selected. @param {App} app @param {Element} body */
@@ -219,8 +224,7 @@ function pathTable(app) {
     ...(condition ? [`code under ${condition}`, `own class commonest in it, ${condition}`, "grid steps between", "departs here"] : [])];
   if (row === null) return [header];
   const first = condition ? app.counts.departure(condition, reduction, row) : -1;
-  const told = (/** @type {boolean | null} */ own) => (own === null ? "" : own ? "yes" : "no");
   return [header, ...pathOf(app, row).map(({layer, clean, other, steps, ownClean, ownOther}) => [
-    String(app.bundle.ids[row]), layers[layer], String(clean), told(ownClean),
-    ...(other === null ? [] : [String(other), told(ownOther), String(Number(steps.toFixed(4))), layer === first ? "yes" : "no"])])];
+    String(app.bundle.ids[row]), layers[layer], String(clean), ownClean,
+    ...(other === null ? [] : [String(other), ownOther, String(Number(steps.toFixed(4))), layer === first ? "yes" : "no"])])];
 }

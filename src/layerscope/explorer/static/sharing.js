@@ -54,7 +54,7 @@ function findPair(app, one, other) {
   app.bundle.classOf.forEach((own, row) => {
     if (own === one || own === other) rows.add(row);
   });
-  app.find(rows, `samples of ${pairName(app, one, other)}`);
+  app.find(rows, pairName(app, one, other));
 }
 
 /** @param {App} app @param {number} one @param {number} other */
@@ -126,42 +126,43 @@ function matrixShown(app, search) {
   const {layer} = app.state.selection;
   const name = (/** @type {number} */ one) => h("th", {scope: "col", title: app.bundle.className(one)}, h("span", {}, short(app.bundle.className(one), 9)));
   const rows = classes.slice(1).map((one, place) => h("tr", {}, h("th", {scope: "row", title: app.bundle.className(one)}, short(app.bundle.className(one), 12)),
-    classes.slice(0, -1).map((other, column) => h("td", {}, column > place ? null : matrixCell(app, one, other, of(one, other), search)))));
-  return h("table", {class: "matrix", onkeydown: matrixKeys}, h("caption", {}, `Overlap at ${layer}, in hundredths; arrow keys move between cells`),
-    h("thead", {}, h("tr", {}, h("td", {}), classes.slice(0, -1).map(name))), h("tbody", {}, firstReached(rows)));
+    classes.slice(0, -1).map((other, column) => (column > place ? h("td", {}) : matrixCell(app, one, other, of(one, other), search)))));
+  rows[0].querySelector("td")?.setAttribute("tabindex", "0");
+  return h("table", {class: "matrix", role: "grid", "aria-label": `Overlap of classes at ${layer}`, onkeydown: matrixKeys},
+    h("caption", {}, `Overlap at ${layer}, in hundredths; arrow keys move, Enter finds the samples`),
+    h("thead", {}, h("tr", {}, h("td", {}), classes.slice(0, -1).map(name))), h("tbody", {}, rows));
 }
 
-/** One cell can be reached by the tabulator, the others from it by arrows. @param {HTMLElement[]} rows */
-function firstReached(rows) {
-  rows[0]?.querySelector("button")?.setAttribute("tabindex", "0");
-  return rows;
-}
-
-/** @param {App} app @param {number} one @param {number} other @param {number} overlap @param {(one: number, other: number) => void} search */
+/** One cell is reached by the tabulator, the others from it by arrows. @param {App} app @param {number} one @param {number} other @param {number} overlap @param {(one: number, other: number) => void} search */
 function matrixCell(app, one, other, overlap, search) {
   const colour = amount(overlap);
-  const light = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 128;
   const label = `${pairName(app, other, one)}: ${overlap.toFixed(2)}`;
-  return h("button", {
-    type: "button", tabindex: -1, "data-key": `${one}/${other}`, "aria-label": `${label}. Find their samples`, title: label, class: light ? "light" : "dark",
-    style: {background: css(colour)}, onclick: () => search(other, one),
+  return h("td", {
+    tabindex: -1, "data-key": `${one}/${other}`, "aria-label": label, title: label, style: {background: css(colour), color: textOn(colour)}, onclick: () => search(other, one),
   }, String(Math.round(100 * overlap)));
+}
+
+/** Black or white, whichever is read better. @param {import("./colours.js").Rgb} colour */
+function textOn(colour) {
+  const [red, green, blue] = colour.map((part) => (part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#000000" : "#ffffff";
 }
 
 /** @param {KeyboardEvent} event */
 function matrixKeys(event) {
   const step = /** @type {Record<string, [number, number]>} */ ({ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]})[event.key];
-  const button = /** @type {HTMLElement} */ (event.target).closest("button");
-  if (!step || !button) return;
+  const cell = /** @type {HTMLTableCellElement | null} */ (/** @type {HTMLElement} */ (event.target).closest("td[data-key]"));
+  if (!cell || (!step && ![" ", "Enter"].includes(event.key))) return;
   event.preventDefault();
-  const cell = /** @type {HTMLTableCellElement} */ (button.closest("td"));
-  const row = /** @type {HTMLTableRowElement} */ (cell.parentElement);
-  const body = /** @type {HTMLElement} */ (row.parentElement);
-  const rows = [...body.children];
-  const next = rows[rows.indexOf(row) + step[0]]?.children[cell.cellIndex + step[1]]?.querySelector("button");
-  if (!next) return;
-  button.setAttribute("tabindex", "-1");
-  next.setAttribute("tabindex", "0");
+  if (!step) {
+    cell.click();
+    return;
+  }
+  const row = /** @type {HTMLElement} */ (cell.parentElement);
+  const next = /** @type {HTMLElement | undefined} */ (row.parentElement?.children[[...row.parentElement.children].indexOf(row) + step[0]]?.children[cell.cellIndex + step[1]]);
+  if (!next?.dataset.key) return;
+  cell.tabIndex = -1;
+  next.tabIndex = 0;
   next.focus();
 }
 
@@ -203,8 +204,7 @@ function matrixPainted(app, painter, [left, top]) {
       const colour = amount(of(one, other));
       const [x, y] = [left + names + column * size, top + row * size];
       painter.polygon([[x, y], [x + size, y], [x + size, y + size], [x, y + size]], css(colour), css(theme.paper), 1);
-      const light = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 128;
-      painter.text([x + size / 2, y + 17], String(Math.round(100 * of(one, other))), light ? "#111111" : "#ffffff", "middle", 10);
+      painter.text([x + size / 2, y + 17], String(Math.round(100 * of(one, other))), textOn(colour), "middle", 10);
     });
     painter.text([left + names + row * size + 4, top + row * size + 17], short(app.bundle.className(one), 12), theme.muted, "start", 10);
   });

@@ -1,0 +1,239 @@
+"""The explorer in a notebook: what the widget holds, what it refuses, and a real JupyterLab that shows it."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import webbrowser
+from types import SimpleNamespace
+
+import httpx
+import numpy as np
+import pytest
+from notebook import CHROMIUM, PATIENCE, notebook
+
+from layerscope import explorer
+from layerscope.explorer import assemble
+from layerscope.explorer import bundle as bundle_of
+from layerscope.explorer.server import Server
+
+FRONT = {
+    "main.js": "// @ts-check\nexport async function start() {\n  return {};\n}\n",
+    "style.css": ".layerscope { padding: 3px; }\n",
+}
+"""A front end that shows nothing, in the place of the package's."""
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_run):
+    return bundle_of(tiny_run, show_progress=False)
+
+
+@pytest.fixture
+def front(monkeypatch):
+    monkeypatch.setattr(assemble, "static", lambda: FRONT)
+
+
+@pytest.fixture
+def widget(bundle, front):
+    return explorer.Explorer(bundle)
+
+
+def test_the_widget_holds_the_bundle_and_the_front_end(bundle, widget):
+    state = widget.get_state()
+    assert state["bundle"] == bundle.description
+    assert state["files"] == {name: content for name, content in bundle.files.items() if name != "bundle.json"}
+    assert state["selection"] == {}
+    assert "async function start(" in state["_esm"]
+    assert state["_esm"].endswith("\nexport default {render};\n")
+    assert not re.search(r"^\s*import\b", state["_esm"], re.MULTILINE)
+    assert state["_css"] == FRONT["style.css"]
+    with pytest.raises(Exception, match='The "bundle" trait is read-only'):
+        widget.bundle = {}
+
+
+def test_the_style_is_of_what_the_widget_shows_and_leaves_the_notebook_alone():
+    text = re.sub(r"/\*.*?\*/", "", assemble.static()["style.css"], flags=re.DOTALL)
+    rules = re.findall(r"([^{}]+)\{", text)
+    selectors = [one.strip() for rule in rules if not rule.strip().startswith("@") for one in rule.split(",")]
+    assert len(selectors) > 20
+    assert [one for one in selectors if not one.startswith(".layerscope")] == []
+
+
+def test_a_selection_is_set_in_whole_or_in_part(bundle, front):
+    widget = explorer.Explorer(bundle, layer="stem", unit=3)
+    assert widget.selection == {"layer": "stem", "unit": 3}
+    widget.selection = {"unit": np.int64(4), "condition": "pgd:linf=8/255"}
+    assert widget.selection == {"layer": "stem", "unit": 4, "condition": "pgd:linf=8/255"}
+    assert type(widget.selection["unit"]) is int
+    sample = int(np.frombuffer(bundle.files["arrays/id.bin"], "<f8")[3])
+    widget.selection = {"unit": None, "sample": sample, "measure": "flip_rate", "travel": "grid_shift"}
+    widget.selection = {"colour": "hits", "reduction": "sketch:512"}
+    assert widget.selection == {
+        "layer": "stem", "unit": None, "condition": "pgd:linf=8/255", "sample": sample, "measure": "flip_rate",
+        "travel": "grid_shift", "colour": "hits", "reduction": "sketch:512",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        ({"layer": "steam"}, "`layer` must be one of input, stem, middle, logits; got 'steam'."),
+        ({"reduction": "max"}, "`reduction` must be one of mean, sketch:512; got 'max'."),
+        ({"reduction": "max", "layer": "stem"}, "`reduction` must be one of mean, sketch:512; got 'max'."),
+        ({"condition": "fit"}, "`condition` must be one of clean, noise:pgd:linf=8/255, pgd:linf=8/255; got 'fit'."),
+        ({"measure": "beauty"}, "`measure` must be one of accuracy, participation_ratio, "),
+        ({"travel": "beauty"}, "`travel` must be one of accuracy, participation_ratio, "),
+        ({"colour": "pink"}, "`colour` must be one of class, pies, hits, umatrix, homogeneity, flips, shift, found;"),
+        ({"unit": 12}, "`unit` must lie from 0 to 11, or be None; got 12."),
+        ({"unit": -1}, "`unit` must lie from 0 to 11, or be None; got -1."),
+        ({"sample": 10**6}, "`sample` must be the id of a sample that is shown, or None; got 1000000."),
+        (
+            {"layers": "stem"},
+            "A selection holds reduction, layer, condition, measure, travel, colour, unit, sample; got",
+        ),
+    ],
+)
+def test_what_is_not_there_cannot_be_selected(bundle, widget, asked, text):
+    widget.selection = {"layer": "stem"}
+    with pytest.raises(ValueError, match=re.escape(text)):
+        widget.selection = asked
+    assert widget.selection == {"layer": "stem"}
+    with pytest.raises(ValueError, match=re.escape(text)):
+        explorer.Explorer(bundle, **asked)
+
+
+def test_a_layer_that_the_other_reduction_does_not_have_is_dropped(bundle):
+    from layerscope.explorer.widget import settled
+
+    two = [{"name": "mean", "layers": ["a", "b"]}, {"name": "max", "layers": ["b", "c"]}]
+    told = {**bundle.description, "reductions": two}
+    assert settled(told, bundle.files, {"layer": "a", "unit": 1}, {"reduction": "max"}) == {
+        "reduction": "max",
+        "unit": 1,
+    }
+    assert settled(told, bundle.files, {"layer": "b"}, {"reduction": "max"}) == {"reduction": "max", "layer": "b"}
+    with pytest.raises(ValueError, match="`layer` must be one of b, c; got 'a'"):
+        settled(told, bundle.files, {"reduction": "max"}, {"layer": "a"})
+
+
+def test_python_knows_the_colours_of_the_maps():
+    from layerscope.explorer.widget import COLOURS
+
+    told = assemble.static()["painting.js"]
+    listed = told[told.index("COLOURINGS = {") : told.index("\n};")]
+    assert tuple(re.findall(r"^  (\w+): \{", listed, re.MULTILINE)) == COLOURS
+
+
+def test_anywidget_is_loaded_with_the_widget_alone_and_missed_in_words():
+    code = (
+        "import sys, layerscope.explorer as explorer\n"
+        "assert not {'anywidget', 'traitlets', 'ipywidgets'} & set(sys.modules)\n"
+        "assert 'Explorer' in dir(explorer)\n"
+        "sys.modules['anywidget'] = None\n"
+        "try: explorer.Explorer\n"
+        "except ImportError as error: print(error)\n"
+        "explorer.nothing"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    told = "The explorer in a notebook needs anywidget, which is not installed: pip install 'layerscope[notebook]'"
+    assert done.stdout.strip() == told
+    assert "module 'layerscope.explorer' has no attribute 'nothing'" in done.stderr
+
+
+CELLS = (
+    "import layerscope as ls\nshown = ls.load_run('run').explore(show_progress=False)\nshown",
+    "print(shown.selection)",
+    "shown.selection = {'unit': 7, 'layer': 'stem', 'colour': 'hits'}",
+    "shown.selection = {'layer': 'steam'}",
+    "shown",
+    "shown.close()",
+)
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason=f"There is no {CHROMIUM}: the widget was not shown in a browser.")
+def test_a_notebook_shows_it_and_the_selection_goes_both_ways(tiny_run, tmp_path):
+    shutil.copytree(tiny_run.folder, tmp_path / "run")
+    with notebook(tmp_path, CELLS) as (shown, heard):
+        assert "Error" not in shown.run(0)
+        views = shown.page.locator(".layerscope[data-ready]")
+        views.wait_for(timeout=PATIENCE)
+        assert "#" not in shown.page.url.split("?")[0]  # a notebook's address is not the explorer's
+        begun = ast.literal_eval(shown.run(1))
+        assert set(begun) == {"reduction", "layer", "unit", "sample", "condition", "measure", "travel", "colour"}
+        assert begun["unit"] is None
+        views.locator(".large-map canvas").click(position={"x": 120, "y": 130})
+        clicked = ast.literal_eval(shown.run(1))
+        assert clicked == {**begun, "unit": clicked["unit"]}
+        heading(views, f"Code {clicked['unit']} at {begun['layer']}").wait_for(timeout=PATIENCE)
+        across, down, radius = (
+            float(views.locator(".large-map circle.ring").get_attribute(name)) for name in ("cx", "cy", "r")
+        )
+        assert np.hypot(across - 120, down - 130) < 2 * radius
+        assert shown.run(2) == ""
+        heading(views, "Code 7 at stem").wait_for(timeout=PATIENCE)
+        assert views.get_by_role("button", name="hits", exact=True).get_attribute("aria-pressed") == "true"
+        assert "`layer` must be one of input, stem, middle, logits; got 'steam'." in shown.run(3)
+        shown.run(4)
+        heading(views.nth(1), "Code 7 at stem").wait_for(timeout=PATIENCE)
+        views.nth(1).locator(".large-map canvas").click(position={"x": 120, "y": 130})
+        told = f"Code {clicked['unit']} at stem"
+        heading(views.nth(1), told).wait_for(timeout=PATIENCE)
+        heading(views.first, told).wait_for(timeout=PATIENCE)
+        assert ast.literal_eval(shown.run(1)) == {**clicked, "layer": "stem", "colour": "hits"}
+        shown.run(5)
+        shown.page.wait_for_function("() => !document.querySelector('.layerscope')", timeout=PATIENCE)
+        assert heard == []
+
+
+def heading(view, text):
+    return view.get_by_role("heading", name=text, exact=True)
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    """IPython as it is inside a notebook."""
+    assert explorer.Explorer  # what needs the real one is loaded before
+    shell = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    return shell
+
+
+@pytest.mark.usefixtures("kernel", "front")
+def test_in_a_notebook_a_run_becomes_a_widget(tiny_run):
+    made = tiny_run.explore(max_samples=12, show_progress=False)
+    assert isinstance(made, explorer.Explorer)
+    assert made.bundle["samples"] == 12
+    assert made.bundle["total"] == 40
+
+
+@pytest.mark.usefixtures("kernel")
+def test_in_a_notebook_without_anywidget_the_pip_line_is_told(tiny_run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "anywidget", None)
+    monkeypatch.delitem(sys.modules, "layerscope.explorer.widget", raising=False)
+    with pytest.raises(
+        ImportError, match=r"needs anywidget, which is not installed: pip install 'layerscope\[notebook\]'"
+    ):
+        tiny_run.explore(show_progress=False)
+
+
+def test_elsewhere_a_run_is_served_until_the_user_interrupts(tiny_run, kernel, monkeypatch, capsys):
+    seen = []
+
+    def opened(address):
+        seen.extend((address, httpx.get(address).text, httpx.get(f"{address}bundle/bundle.json").json()))
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    del kernel.kernel  # IPython in a terminal
+    monkeypatch.setattr(webbrowser, "open", opened)
+    monkeypatch.setattr(Server, "wait", interrupted)
+    assert tiny_run.explore(max_samples=9, port=0, show_progress=False) is None
+    address, page, told = seen
+    assert '<div id="explorer"' in page
+    assert told["samples"] == 9
+    assert f"Explorer: {address} (Ctrl-C ends it)" in capsys.readouterr().out
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(address)
