@@ -118,6 +118,6 @@ def many(folder, n=480, classes=1000):
         Deep(classes=classes).eval(), class_names=tuple(f"class {one}" for one in range(classes)), name="Deep"
     )
     return made(
-        folder, deep, (images, labels), layers=["layers.?", "layers.1?"], attack="fgsm:linf=8/255", smallest=None, grid=(8, 8),
-        untrained=0, batch_size=160,
+        folder, deep, (images, labels), layers=["layers.?", "layers.1?"], attack="fgsm:linf=8/255", smallest=None,
+        grid=(8, 8), untrained=0, batch_size=160,
     )  # fmt: skip

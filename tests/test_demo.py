@@ -16,6 +16,7 @@ from layerscope.codes import best_of
 from layerscope.measures.topology import explained_variance, squared_errors
 from layerscope.results import findings, select
 from layerscope.summary import layer_of_departure
+from layerscope.store import load_tensors
 
 PGD, NOISE = "pgd:linf=8/255", "noise:pgd:linf=8/255"
 BLOCKS = [f"blocks.{index}" for index in range(6)]
@@ -122,6 +123,14 @@ def steps_and_variance(run, atlas):
         ]
         found[reduction] = float(torch.stack(steps).mean()), variances
     return found
+
+
+def test_every_block_is_inverted_for_the_explorer(run):
+    kept = {path.stem: load_tensors(path) for path in (run.folder / "decoding" / "mean").glob("*.safetensors")}
+    assert sorted(kept) == BLOCKS
+    for tensors in kept.values():
+        assert tensors["units"].tolist() == list(range(144))
+        assert tensors["inversion"].shape == (144, 1, 28, 28)
 
 
 def test_the_aligned_atlas_fits_as_well_as_a_free_one_and_samples_stay_in_place(run):

@@ -685,7 +685,7 @@ def test_a_layer_that_never_changes_is_warned_of(tmp_path):
 
 def test_what_is_to_be_decoded_is_decoded_once_and_checked_before_all_else(tmp_path, monkeypatch):
     options = {"attack": None, "untrained": 0, "reductions": ("mean",)}
-    with pytest.raises(ValueError, match="`layer` 'blocks' was not recorded; layers are input, stem, middle, head"):
+    with pytest.raises(ValueError, match="`layer` 'blocks' was not recorded; layers are input, stem, middle, logits"):
         study(tmp_path / "run", decode=["middle", "blocks"], **options).run()
     assert not (tmp_path / "run").exists()
     run = study(tmp_path / "run", decode=["middle", "stem|mean"], **options).run()
