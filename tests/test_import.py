@@ -20,13 +20,13 @@ def test_importing_changes_no_state_and_loads_no_extra():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "layerscope" in loaded
-    assert not loaded & {"torchvision", "beartype", "timm", "transformers"}
+    assert not loaded & {"torchvision", "beartype", "timm", "transformers", "anywidget", "ipywidgets", "uvicorn"}
 
 
 def test_the_door_names_what_the_design_promises():
     import layerscope as ls
 
-    names = "Network Study attack encode figures fit_atlas flow load_data load_network load_run profile record summary"
+    names = "Network Study attack encode export figures fit_atlas flow load_data load_network load_run profile record summary"
     for name in names.split():
         assert hasattr(ls, name), name
 
