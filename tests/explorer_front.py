@@ -1,10 +1,8 @@
-"""A front end of two small modules, a bundle to show in it, and a browser."""
+"""A front end of two small modules, and a bundle to show in it."""
 
 import io
-from contextlib import contextmanager
 
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 HOSTILE = "</script><script>window.hacked = 1</script><!-- <script> \"quoted\" 'single' ]]> \u2028 é"
 """A name as nobody should give it."""
@@ -50,17 +48,3 @@ def front_bundle():
         "sheets/sample-0.png": picture.getvalue(),
     }
     return whole({"schema": 1, "title": HOSTILE, "classes": [HOSTILE, "b"], "texts": False}, files)
-
-
-@contextmanager
-def browsed(address):
-    """A page of a browser, and what was told on its console and asked of the web."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium")
-        page, heard = browser.new_page(), []
-        page.on("console", lambda message: heard.append(message.text))
-        page.on("pageerror", lambda error: heard.append(str(error)))
-        page.on("request", lambda request: heard.append(request.url))
-        page.goto(address)
-        yield page, heard
-        browser.close()

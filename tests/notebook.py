@@ -36,10 +36,17 @@ def free_port():
         return held.getsockname()[1]
 
 
+SILENT = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
+"""Nothing is asked of the web, or of the user in a corner of the page."""
+
+
 @contextmanager
 def jupyter(folder):
     """A JupyterLab in a folder, with nothing of the user's own settings; its address and its token."""
     port, token = free_port(), secrets.token_hex(16)
+    settings = folder / ".jupyter" / "config" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "notification.jupyterlab-settings").write_text(json.dumps(SILENT))
     own = {f"JUPYTER_{what}_DIR": str(folder / ".jupyter" / what.lower()) for what in ("CONFIG", "DATA", "RUNTIME")}
     places = {"IPYTHONDIR": str(folder / ".ipython"), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [

@@ -230,3 +230,13 @@ def test_large_recordings_take_the_fast_solver_and_are_mapped_as_well(tmp_path, 
         )
         assert other.explained_variance >= one.explained_variance - 0.002
         assert other.topographic_error <= one.topographic_error + 0.01
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../../up", "a/b", 'a"b<i>', "relu#1", "blocks.0"])
+def test_what_a_layer_is_called_is_no_path(name, tmp_path):
+    layer = Layer(name, "sketch:16")
+    folder, _, file = layer.stem.partition("/")
+    assert folder == "sketch-16"
+    assert "/" not in file
+    assert (tmp_path / f"{layer.stem}.safetensors").resolve().parent == (tmp_path / "sketch-16").resolve()
+    assert (file == name) == (name in ("relu#1", "blocks.0"))

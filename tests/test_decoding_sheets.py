@@ -9,12 +9,13 @@ from matplotlib.axes import Axes
 from test_cli import ARGUMENTS, call, place  # noqa: F401 - a fixture
 from test_decoding import tiny_network
 
-from layerscope import Network, fit_atlas, load_data, record
+from layerscope import Network, fit_atlas, load_data, load_run, record
 from layerscope.codes import Coded, encode
 from layerscope.decoding import Recipe, contact_sheet, decode, unit_sheet
 from layerscope.decoding.pages import write_decoding
 from layerscope.layers import Layer
 from layerscope.som import Grid
+from layerscope.store import load_tensors
 
 MIDDLE = Layer("middle", "mean")
 
@@ -146,3 +147,27 @@ def test_the_command_writes_sheets_and_says_how_far_they_can_be_trusted(place): 
     assert bare.exit_code == 0, bare.output
     assert "re-encoding" not in bare.output
     assert torch.tensor(pd.read_parquet("b/units.parquet")["count"].to_numpy()).sum() == 40
+
+
+def test_without_a_folder_the_command_keeps_a_decoding_in_the_run(place):  # noqa: F811
+    assert call(*ARGUMENTS).exit_code == 0
+    done = call("decode", "runs/mine", "--layer", "*|mean", "--attribution", "none")
+    assert done.exit_code == 0, done.output
+    assert "Written: runs/mine/decoding/mean/middle.safetensors" in done.output
+    folder = place / "runs" / "mine" / "decoding" / "mean"
+    wanted = {f"{layer}{end}" for layer in ("input", "stem", "middle", "logits") for end in
+              (".parquet", "-fidelity.parquet", ".safetensors")}  # fmt: skip
+    assert {path.name for path in folder.iterdir()} == wanted
+    run = load_run(place / "runs" / "mine")
+    made = decode(run, "middle", attribution=None, show_progress=False)
+    kept = load_tensors(folder / "middle.safetensors")
+    assert kept["units"].tolist() == [one.unit for one in made.units]
+    assert kept["inversion"].equal((255 * torch.stack([one.inverted for one in made.units])).round().to(torch.uint8))
+    assert pd.read_parquet(folder / "middle.parquet")["name"].tolist() == [one.name for one in made.units]
+    pd.testing.assert_frame_equal(pd.read_parquet(folder / "middle-fidelity.parquet"), made.results)
+    few = call("decode", "runs/mine", "--layer", "middle", "--unit", "5", "--attribution", "none", "--no-inversion")
+    assert few.exit_code == 0, few.output
+    assert {name: tensor.tolist() for name, tensor in load_tensors(folder / "middle.safetensors").items()} == {
+        "units": [5]
+    }
+    assert pd.read_parquet(folder / "middle.parquet")["unit"].tolist() == [5]

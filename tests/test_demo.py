@@ -4,16 +4,18 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
 import torch
+from browsing import browser, needs_browser, shown
 
 from layerscope import demo, encode, fit_atlas, load_run
 from layerscope.codes import best_of
 from layerscope.measures.topology import explained_variance, squared_errors
 from layerscope.results import findings, select
+from layerscope.summary import layer_of_departure
 
 PGD, NOISE = "pgd:linf=8/255", "noise:pgd:linf=8/255"
 BLOCKS = [f"blocks.{index}" for index in range(6)]
@@ -169,3 +171,55 @@ def test_what_is_bundled_is_small_and_answers_as_its_page_says():
         with torch.no_grad():
             right = (network(batch.inputs).argmax(1) == batch.labels).float().mean()
         assert low < right < high
+
+
+@needs_browser
+def test_a_newcomer_is_led_to_five_answers_which_are_those_of_the_tables(run):
+    """In the report alone: each question's button leads to the view that answers it."""
+    clean, labels, depth_of = (
+        run.codes["clean"],
+        run.recordings["clean"].labels.numpy(),
+        depth(run, "participation_ratio", "mean"),
+    )
+    layers = list(depth_of)
+    blocks = [name for name in layers if name not in ("input", "logits")]
+    compressed = min(blocks, key=lambda name: depth_of[name].value)
+    steps = run.grid.distances.numpy()
+    codes = {name: clean[f"code:{name}|mean"].to_numpy() for name in layers}
+    moved = sum(steps[codes[name], run.codes[PGD][f"code:{name}|mean"].to_numpy()] for name in layers)
+    shares = {
+        name: np.array(
+            [np.bincount(own[labels == label], minlength=144) / (labels == label).sum() for label in range(10)]
+        )
+        for name, own in codes.items()
+    }
+    overlaps = {
+        pair: [np.minimum(shares[name][pair[0]], shares[name][pair[1]]).sum() for name in layers]
+        for pair in combinations(range(10), 2)
+    }
+    longest = max(
+        overlaps,
+        key=lambda pair: (
+            max((k for k, one in enumerate(overlaps[pair]) if one >= 0.5), default=-1),
+            np.mean(overlaps[pair]),
+        ),
+    )
+    expected = {
+        "compress": [compressed, "#title-map", f"Map of {compressed}"],
+        "expand": ["blocks.5", "#title-map", "Map of blocks.5"],
+        "depart": [layer_of_departure(run.results, "mean", PGD, NOISE), "#title-map", None],
+        "share": [" and ".join(run.class_names[one] for one in longest), "#panel-sharing", None],
+        "change": [
+            str(clean["id"].to_numpy()[moved.argmax()]),
+            "#title-sample",
+            f"Sample {clean['id'].to_numpy()[moved.argmax()]}",
+        ],
+    }
+    with browser() as opened, shown(opened, (run.folder / "report.html").resolve().as_uri()) as page:
+        for question, (answer, place, told) in expected.items():
+            item = page.locator(f'[data-question="{question}"]')
+            assert answer in item.locator(".glance-answer").inner_text()
+            item.get_by_role("button").click()
+            assert page.locator(place).is_visible()
+            if told is not None:
+                assert page.locator(place).inner_text() == told

@@ -145,3 +145,12 @@ def test_the_front_end_is_what_lies_in_the_package(monkeypatch):
     files["style.css"] = "p::before { content: '</STYLE>'; }"
     with pytest.raises(ValueError, match=r"'style.css' holds `</STYLE`, which would end or hide the"):
         assemble.style()
+
+
+@pytest.mark.parametrize("entry", ["inline.js", "served.js", "widget.js"])
+def test_the_package_s_front_end_can_be_joined_for_every_door(entry):
+    text = joined(assemble.modules() | {entry: assemble.entries()[entry]}, entry)
+    assert "\n// main.js\n" in text
+    assert text.index("\nasync function start(") < text.index(f"\n// {entry}\n")
+    assert not re.search(r"^(?:import|export) ", text, re.MULTILINE)
+    assert set(assemble.entries()) == {"inline.js", "served.js", "widget.js"}

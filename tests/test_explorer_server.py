@@ -9,12 +9,14 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from explorer_front import FILES, HOSTILE, SHOWN, browsed, front_bundle
+from browsing import browser, needs_browser, shown
+from explorer_front import FILES, HOSTILE, SHOWN, front_bundle
 
 from layerscope.errors import AddressError, ProbeError
 from layerscope.explorer import assemble
+from layerscope.explorer.address import own_hosts
 from layerscope.explorer.application import MOST_BYTES, MOST_CHARACTERS
-from layerscope.explorer.server import Server, own_hosts
+from layerscope.explorer.server import Server
 
 
 class Answering:
@@ -266,22 +268,21 @@ def test_one_probe_is_answered_at_a_time(client, answering):
     assert answering.most == 1
 
 
+@needs_browser
 def test_a_browser_shows_the_bundle_and_sends_probes(server):
-    with browsed(server.address) as (page, heard):
-        page.wait_for_selector("#explorer[data-ready]")
+    with browser() as opened, shown(opened, server.address) as page:
         assert json.loads(page.text_content("#explorer")) == SHOWN
         assert page.evaluate("window.hacked") is None
         assert page.get_attribute("#explorer", "data-text") == '{"text":"a text"}'
         assert page.get_attribute("#explorer", "data-image") == '{"bytes":1}'
         assert page.evaluate("getComputedStyle(document.getElementById('explorer')).color") == "rgb(1, 2, 3)"
-        assert [one for one in heard if not one.startswith((server.address, "data:"))] == []
 
 
+@needs_browser
 @pytest.mark.usefixtures("front")
 def test_without_a_network_the_page_says_so_and_sends_none():
     with Server(front_bundle(), note=f"No probe: {HOSTILE}", port=0) as server:
-        with browsed(server.address) as (page, _):
-            page.wait_for_selector("#explorer[data-ready]")
+        with browser() as opened, shown(opened, server.address) as page:
             assert page.get_attribute("#explorer", "data-text") is None
             assert page.text_content(".note") == f"No probe: {HOSTILE}"
             assert page.evaluate("window.hacked") is None

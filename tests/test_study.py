@@ -683,6 +683,25 @@ def test_a_layer_that_never_changes_is_warned_of(tmp_path):
     )
 
 
+def test_what_is_to_be_decoded_is_decoded_once_and_checked_before_all_else(tmp_path, monkeypatch):
+    options = {"attack": None, "untrained": 0, "reductions": ("mean",)}
+    with pytest.raises(ValueError, match="`layer` 'blocks' was not recorded; layers are input, stem, middle, head"):
+        study(tmp_path / "run", decode=["middle", "blocks"], **options).run()
+    assert not (tmp_path / "run").exists()
+    run = study(tmp_path / "run", decode=["middle", "stem|mean"], **options).run()
+    files = {path: path.stat().st_mtime_ns for path in (run.folder / "decoding").rglob("*.safetensors")}
+    assert sorted(path.name for path in files) == ["middle.safetensors", "stem.safetensors"]
+    assert run.settings["asked"]["decode"] == ["middle", "stem|mean"]
+    before = (run.folder / "decoding" / "mean" / "middle.safetensors").read_bytes()
+    (run.folder / "decoding" / "mean" / "middle.safetensors").unlink()
+    study(tmp_path / "run", decode=["middle", "stem|mean"], **options).run()
+    again = {path: path.stat().st_mtime_ns for path in (run.folder / "decoding").rglob("*.safetensors")}
+    assert [path.stem for path in files if again[path] == files[path]] == ["stem"]
+    assert (run.folder / "decoding" / "mean" / "middle.safetensors").read_bytes() == before
+    study(tmp_path / "run", overwrite=True, **options).run()
+    assert not (run.folder / "decoding").exists()
+
+
 def test_a_spec_with_spaces_is_the_same_attack(tiny_run):
     assert study(tiny_run.folder, attack="pgd: linf = 8/255").run().settings == tiny_run.settings
 

@@ -144,8 +144,12 @@ def save_atlas(atlas: Atlas, folder: Path | str) -> None:
     folder = Path(folder)
     for layer, fitted in atlas.maps.items():
         tensors = {"prototypes": fitted.prototypes, "offset": fitted.offset, "scale": fitted.scale}
-        save_tensors(folder / _file(layer), tensors, {"grid": asdict(fitted.grid), "history": fitted.history})
-    layers = [{"name": layer.name, "reduction": layer.reduction, "file": _file(layer)} for layer in atlas.maps]
+        save_tensors(
+            folder / f"{layer.stem}.safetensors", tensors, {"grid": asdict(fitted.grid), "history": fitted.history}
+        )
+    layers = [
+        {"name": layer.name, "reduction": layer.reduction, "file": f"{layer.stem}.safetensors"} for layer in atlas.maps
+    ]
     save_json(folder / "atlas.json", {"schema": SCHEMA, "layers": layers})
 
 
@@ -164,8 +168,3 @@ def load_atlas(folder: Path | str) -> Atlas:
             grid=Grid(**header["grid"]), history=tuple(header["history"]), **tensors
         )
     return Atlas(maps)
-
-
-def _file(layer: Layer) -> str:
-    """`sketch-512/blocks.0.safetensors`: a colon is no part of a file name everywhere."""
-    return f"{layer.reduction.replace(':', '-')}/{layer.name}.safetensors"

@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from layerscope import figures, recording
+from layerscope import explorer, figures, recording
 from layerscope.atlas import Scaling
 from layerscope.decoding import causal as causal_stage
 from layerscope.decoding import decode as decode_codes
-from layerscope.decoding import write_decoding
+from layerscope.decoding import save_decoding, write_decoding
 from layerscope.errors import LayerscopeError
 from layerscope.export import export as export_samples
 from layerscope.layers import layer_table
@@ -37,7 +37,7 @@ from layerscope.printing import (
 from layerscope.report import MAX_MB
 from layerscope.results import findings
 from layerscope.robustness import robustness
-from layerscope.run import Run, load_run
+from layerscope.run import DECODING, Run, load_run
 from layerscope.sources import load_data
 from layerscope.store import save_table, write
 from layerscope.study import Study
@@ -76,6 +76,7 @@ def demo(out: Out = Path("runs/demo"), seed: Seed = 0, overwrite: Overwrite = Fa
             "py:layerscope.demo:test_data",
             fit_data="py:layerscope.demo:fit_data",
             grid=(12, 12),
+            decode=("blocks.*|mean",),
             seed=seed,
             overwrite=overwrite,
         )
@@ -114,6 +115,9 @@ def run(
     untrained: Annotated[int, typer.Option(help="Draws of the untrained null.")] = 5,
     draws: Annotated[int, typer.Option(help="Bootstrap draws and label permutations.")] = 200,
     batch_size: Annotated[int, typer.Option(help="Samples per forward pass.")] = 250,
+    decode: Annotated[
+        list[str] | None, typer.Option(help="Layers to invert for the explorer, as 'blocks.*|mean'; repeatable.")
+    ] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
@@ -134,6 +138,7 @@ def run(
             untrained=untrained,
             draws=draws,
             batch_size=batch_size,
+            decode=tuple(decode or ()),
             seed=seed,
             overwrite=overwrite,
         )
@@ -300,11 +305,16 @@ def causal(
             plain.print(f"{what}: {path}")
 
 
-@app.command(epilog="Example: layerscope decode runs/demo --layer blocks.3 --unit all --out runs/demo-decoded")
+@app.command(epilog="Example: layerscope decode runs/demo --layer 'blocks.*|mean'")
 def decode(
     folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     layer: Annotated[str, typer.Option(help="Name or pattern, with a reduction after a bar: 'blocks.*|mean'.")],
-    out: Annotated[Path, typer.Option(help="Folder for the sheets (PNG) and tables (Parquet).")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for sheets (PNG) and tables (Parquet); by default the run, as data for the explorer."
+        ),
+    ] = None,
     unit: Annotated[list[str] | None, typer.Option(help="A unit's number, repeatable; by default `all`.")] = None,
     model: Annotated[str | None, typer.Option(help=f"Where the run was made from an object. {MODEL_HELP}")] = None,
     data: Annotated[str | None, typer.Option(help=f"Where the run was made from an object. {DATA_HELP}")] = None,
@@ -326,7 +336,10 @@ def decode(
             recipe="auto" if inversion else None,
             seed=seed,
         )
-        written = write_decoding(found, out, sheets_of_units=unit not in (None, ["all"]))
+        if out is None:
+            written = save_decoding(found, folder / DECODING)
+        else:
+            written = write_decoding(found, out, sheets_of_units=unit not in (None, ["all"]))
         _print_whole(decoding_table(findings(found.results)))
         plain = Console(soft_wrap=True, highlight=False, markup=False)
         for path in written:
@@ -373,6 +386,19 @@ def report(
         finished = load_run(folder)
         finished.report(max_mb=max_mb)
         _show(finished)
+
+
+@app.command(epilog="Example: layerscope view runs/demo")
+def view(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    port: Annotated[int, typer.Option(help="Of the page; 0 takes one that is free.")] = explorer.PORT,
+    host: Annotated[str, typer.Option(help="`127.0.0.1`, `localhost` or `::1`.")] = explorer.HOST,
+    browser: Annotated[bool, typer.Option(help="Open the page.")] = True,
+    model: Annotated[str | None, typer.Option(help=f"Where the run was made from an object. {MODEL_HELP}")] = None,
+) -> None:
+    """Show a finished run in the browser, from this machine to this machine, until Ctrl-C ends it."""
+    with _told():
+        explorer.view(load_run(folder), network=model, host=host, port=port, open_browser=browser)
 
 
 def main() -> None:

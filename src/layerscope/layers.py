@@ -5,6 +5,7 @@ from contextlib import suppress
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import pandas as pd
 import torch
@@ -34,6 +35,14 @@ class Layer(NamedTuple):
     def __str__(self) -> str:
         """As in specs, column names and shards: `blocks.0|mean`."""
         return f"{self.name}|{self.reduction}"
+
+    @property
+    def stem(self) -> str:
+        """What a folder's file about the layer is called, without its ending: `sketch-512/blocks.0`.
+
+        A colon is no part of a file name everywhere, and what a module is called is no path.
+        """
+        return f"{self.reduction.replace(':', '-')}/{quote(self.name, safe='#')}"
 
 
 def choose_layers(

@@ -7,6 +7,7 @@ atlas/  codes/<condition>.parquet
 nulls/untrained-0/       recordings, atlas and codes of the same architecture with fresh weights
 results.parquet          every number that was measured
 smallest.parquet         the smallest perturbation of some samples
+decoding/                what units stand for, by `layerscope decode`
 report.html
 telescope.png  profile.parquet   written by `layerscope profile`
 causal.parquet  causal_pairs.parquet  causal.png   written by `layerscope causal`
@@ -20,13 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from torch import nn
 
 from layerscope import figures
 from layerscope.atlas import Atlas, load_atlas
 from layerscope.codes import load_codes
 from layerscope.data import Data
 from layerscope.errors import RunMismatchError
-from layerscope.explorer import explore
+from layerscope.explorer import PORT, explore
 from layerscope.models import load_network
 from layerscope.network import Network
 from layerscope.recording import Recording, load_recording
@@ -38,6 +40,8 @@ from layerscope.store import load_json, load_table, save_table, write
 
 SCHEMA = 3
 """Of the folder; another is refused."""
+DECODING = "decoding"
+"""The folder of what was decoded."""
 FIT_SHARE = 2 / 3
 """Of the data goes to fitting the atlas where no data are given for that."""
 
@@ -136,6 +140,23 @@ class Run:
             )
         return spec
 
+    def check(self, what: str, fingerprint: str, why: str) -> None:
+        """See that the `network` or the `data` at hand is what the run was made of.
+
+        Args:
+            what: which of the two.
+            fingerprint: of that at hand.
+            why: what makes two of them differ.
+
+        Raises:
+            RunMismatchError: if it is another.
+        """
+        if fingerprint != self.settings["fingerprints"][what]:
+            raise RunMismatchError(
+                f"`{what}` must be what the run in '{self.folder}' was made of, and is another: {why}. Give the same "
+                "as the study was given, or run the study again."
+            )
+
     def save_profile(self) -> tuple[Path, Path]:
         """Write telescope.png and profile.parquet into the folder; their paths."""
         picture, numbers = self.folder / "telescope.png", self.folder / "profile.parquet"
@@ -150,13 +171,23 @@ class Run:
         return write_report(self, max_mb=max_mb, show_progress=show_progress)
 
     def explore(
-        self, *, max_samples: int | None = None, max_mb: float | None = None, show_progress: bool = True
+        self,
+        *,
+        network: Network | nn.Module | str | None = None,
+        port: int = PORT,
+        open_browser: bool = True,
+        max_samples: int | None = None,
+        max_mb: float | None = None,
+        show_progress: bool = True,
     ) -> Any:
         """Look at it: in a notebook a widget (`layerscope.explorer.Explorer`), else a page of the browser.
 
         See `layerscope.explorer.explore`.
         """
-        return explore(self, max_samples=max_samples, max_mb=max_mb, show_progress=show_progress)
+        return explore(
+            self, network=network, port=port, open_browser=open_browser, max_samples=max_samples, max_mb=max_mb,
+            show_progress=show_progress,
+        )  # fmt: skip
 
 
 def load_run(folder: Path | str) -> Run:

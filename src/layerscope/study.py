@@ -42,10 +42,11 @@ from layerscope.cautions import (
 from layerscope.checks import check_inputs
 from layerscope.codes import Coded, best_of, encode, load_codes, save_codes
 from layerscope.data import Batch, Data
+from layerscope.decoding import decode, meant, save_decoding
 from layerscope.embeddings import attackable
 from layerscope.errors import AllWrongError, CorruptFileError, RunMismatchError, StorageError
 from layerscope.flow import flow
-from layerscope.layers import choose_layers
+from layerscope.layers import INPUT, LOGITS, Layer, choose_layers
 from layerscope.measures import profile
 from layerscope.models import load_network
 from layerscope.network import Network
@@ -53,7 +54,7 @@ from layerscope.recording import Recording, load_recording, record
 from layerscope.reductions import PerSampleReduction, parse_reduction
 from layerscope.results import Result, table
 from layerscope.robustness import CHECKED, some_rows
-from layerscope.run import FIT_SHARE, SCHEMA, Run, load_run, slug
+from layerscope.run import DECODING, FIT_SHARE, SCHEMA, Run, load_run, slug
 from layerscope.som import Grid
 from layerscope.sources import load_data
 from layerscope.specs import OBJECT
@@ -79,6 +80,7 @@ NORMALISED, BATCH = 1000, 250
 """Samples that batch normalisation of an untrained network takes its statistics from, and how many together."""
 OWN = (
     "recordings",
+    "decoding",
     "atlas",
     "codes",
     "nulls",
@@ -173,6 +175,8 @@ class Study:
     batch_size: int = 250
     seed: int = 0
     """Of everything that is drawn."""
+    decode: Sequence[str] = ()
+    """Layers whose units are inverted for the explorer, such as `blocks.*|mean`; see `layerscope decode`."""
     overwrite: bool = False
     """Delete a run that stands in the folder and was made with other options."""
     progress: bool = True
@@ -268,6 +272,8 @@ class Study:
                 parse_attack(spec).check_budget(asked, numbers)
         names, why = choose_layers(network, probe.inputs, self.layers)
         self._say(f"Layers ({why}): input, {', '.join(names)}, logits")
+        for wanted in self.decode:
+            meant([Layer(name, one) for one in self.reductions for name in (INPUT, *names, LOGITS)], wanted)
         settings = self._settings(network, measured, fitted, names, grid)
         if Path(self.folder).is_file():
             raise StorageError(f"'{self.folder}' is a file; choose a folder for the run.")
@@ -311,6 +317,7 @@ class Study:
         told = {attack: [one._asdict() for one in made] for attack, made in checks.items()}
         example = _example(trained, *perturbed[-1]) if perturbed else None
         save_json(folder / "study.json", settings | {"warnings": cautions, "checks": told, "example": example})
+        self._decoded(network, measured, trained)
         run = load_run(folder)
         run.report(show_progress=self.progress)
         return run
@@ -380,6 +387,18 @@ class Study:
             )
             save_atlas(atlas, folder / "atlas")
         return Coded(recording, atlas, self._codes(folder, recording, atlas))
+
+    def _decoded(self, network: Network, measured: Data, trained: Coded) -> None:
+        """What the explorer shows of units, made once."""
+        folder = Path(self.folder) / DECODING
+        for wanted in self.decode:
+            layers = meant(trained.recording.layers, wanted)
+            if not all((folder / f"{layer.stem}.safetensors").is_file() for layer in layers):
+                found = decode(
+                    trained, wanted, network=network, data=measured, attribution=None, seed=self.seed,
+                    show_progress=self.progress,
+                )  # fmt: skip
+                save_decoding(found, folder)
 
     def _checked(self, network: Network, measured: Data, attack: str) -> list[Check]:
         """The attack's checks of itself, on some samples."""
@@ -500,6 +519,7 @@ class Study:
                 "draws": self.draws,
                 "batch_size": self.batch_size,
                 "seed": self.seed,
+                "decode": list(self.decode),
             },
             "fingerprints": {
                 "network": network.fingerprint(),

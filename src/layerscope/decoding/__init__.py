@@ -5,8 +5,10 @@ from layerscope.decoding.decoded import Decoded as Decoded
 from layerscope.decoding.decoded import Decoding as Decoding
 from layerscope.decoding.decoded import code_path as code_path
 from layerscope.decoding.decoded import decode as decode
+from layerscope.decoding.decoded import meant as meant
 from layerscope.decoding.inversion import Recipe as Recipe
 from layerscope.decoding.inversion import invert as invert
+from layerscope.decoding.kept import save_decoding as save_decoding
 from layerscope.decoding.layer_codes import LayerCodes as LayerCodes
 from layerscope.decoding.naming import word_names as word_names
 from layerscope.decoding.pages import write_decoding as write_decoding

@@ -179,7 +179,7 @@ def decode(
         ImportError: if attribution is asked for and captum is not installed; says the pip line.
     """
     coded = run if isinstance(run, Coded) else Coded(run.recordings["clean"], run.atlas, run.codes["clean"])
-    chosen = _layers(coded, layer)
+    chosen = meant(coded.recording.layers, layer)
     path = {str(one): number for one, number in unit.items()} if isinstance(unit, Mapping) else None
     if path is not None:
         chosen = _on_path(chosen, path, layer)
@@ -299,14 +299,18 @@ def _typical_residual(codes: LayerCodes, unit: int) -> float:
     return nan if middle is None else float(codes.residuals([middle])[0])
 
 
-def _layers(coded: Coded, wanted: str | Layer) -> list[Layer]:
-    """The recorded layers that a name or pattern means, in order of depth."""
+def meant(layers: Sequence[Layer], wanted: str | Layer) -> list[Layer]:
+    """Those of some recorded layers that a name or pattern means, in order of depth.
+
+    Raises:
+        ValueError: if there is none.
+    """
     name, bar_, reduction = str(wanted).partition("|")
-    reductions = coded.recording.reductions
+    reductions = tuple(dict.fromkeys(one.reduction for one in layers))
     reduction = parse_reduction(reduction).name if bar_ else reductions[0]
-    found = [one for one in coded.recording.layers if one.reduction == reduction and fnmatchcase(one.name, name)]
+    found = [one for one in layers if one.reduction == reduction and fnmatchcase(one.name, name)]
     if not found:
-        known = dict.fromkeys(one.name for one in coded.recording.layers)
+        known = dict.fromkeys(one.name for one in layers)
         raise ValueError(
             f"`layer` {str(wanted)!r} was not recorded; layers are {', '.join(known)}, under {', '.join(reductions)}."
         )

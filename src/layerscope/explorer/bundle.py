@@ -16,13 +16,14 @@ from typing import Any
 
 from layerscope.errors import CorruptFileError, RunMismatchError
 from layerscope.explorer.arrays import arrays, chosen_rows
-from layerscope.explorer.description import SCHEMA, description
+from layerscope.explorer.description import SCHEMA, description, missing
+from layerscope.explorer.inversions import decoded
 from layerscope.explorer.run import Run
+from layerscope.explorer.sprites import Sheets, sample_sheets
+from layerscope.explorer.thinning import thinned
 from layerscope.store import load_json, write
 
 DESCRIPTION = "bundle.json"
-MB = 1e6
-"""Bytes."""
 NAME = re.compile(r"arrays/[a-z0-9]+(/[0-9]+)*\.bin|sheets/[a-z0-9]+(-[0-9]+)*\.png|texts\.json")
 """Of the other files. None that a bundle names lies outside of it, whoever wrote it."""
 
@@ -67,26 +68,31 @@ def bundle(
         ValueError: if an option is out of range, or the files are too large even without pictures.
         CorruptFileError: if a file of the run is not what was written there.
     """
+    if max_mb is not None and not max_mb > 0:
+        raise ValueError(f"`max_mb` must be a number above 0, or None for no bound; got {max_mb!r}.")
     clean = run.recordings["clean"]
     rows = chosen_rows(clean, max_samples)
-    made = arrays(run, rows, show_progress=show_progress)
+    made, inverted = arrays(run, rows, show_progress=show_progress), decoded(run)
     told = description(run) | {
         "samples": len(rows),
         "total": len(clean),
         "arrays": {
             name: {"type": one.type, "shape": list(one.values.shape), "scale": one.scale} for name, one in made.items()
         },
-        "pictures": {},
-        "texts": False,
-        "decoding": {},
+        "texts": clean.texts is not None,
     }
-    found = whole(told, {f"arrays/{name}.bin": one.content for name, one in made.items()})
-    if max_mb is not None and found.size > max_mb * MB:
-        raise ValueError(
-            f"`max_mb` is {max_mb:g}, and the files take {found.size / MB:.1f} MB even without pictures; allow "
-            "more, or show fewer samples (`max_samples`)."
-        )
-    return found
+    files = {f"arrays/{name}.bin": one.content for name, one in made.items()}
+    if clean.texts is not None:
+        files["texts.json"] = json.dumps([clean.texts[row] for row in rows], ensure_ascii=False).encode()
+
+    def put_together(pictures: Sheets, inversions: Sheets) -> Bundle:
+        shown = {"pictures": pictures.told, "decoding": inversions.told}
+        lacks = missing(run, pictures.told, inversions.told)
+        return whole(told | shown | {"missing": lacks}, files | pictures.files | inversions.files)
+
+    if max_mb is None:
+        return put_together(sample_sheets(run, rows, {}), inverted)
+    return thinned(run, rows, inverted, max_mb, put_together)
 
 
 def whole(told: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle:

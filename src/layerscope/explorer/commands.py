@@ -53,6 +53,7 @@ def _asked(asked: Mapping[str, Any], folder: str) -> list[tuple[str, str | None]
     found += [("grid", "x".join(map(str, asked["grid"])))] if asked["grid"] is not None else []
     found += [("scaling", asked["scaling"]), ("align" if asked["align"] else "no-align", None)]
     found += [(name.replace("_", "-"), str(asked[name])) for name in ("untrained", "draws", "batch_size", "seed")]
+    found += [("decode", one) for one in asked["decode"]]
     return [*found, ("out", folder)]
 
 

@@ -1,5 +1,6 @@
 """The words of a bundle: all of `bundle.json` that a run's tables and settings say."""
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from math import isfinite, isnan
 from typing import Any
@@ -55,35 +56,38 @@ def description(run: Run) -> dict[str, Any]:
         "margin": MARGIN,
         "measures": {name: MEASURES[name]._asdict() for name in results["measure"].unique()},
         "results": _table(results),
-        "missing": missing(run),
     }  # fmt: skip
 
 
-def missing(run: Run) -> list[dict[str, Any]]:
-    """What a page can't show of this run, why, and the command that makes it."""
-    settings, folder = run.settings, run.folder.name
-    other, clean = f"{folder}-2", run.recordings["clean"]
-    attacks = settings["asked"]["attack"]
+def missing(run: Run, pictures: Mapping[str, Any], decoding: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a page can't show of this run, why, and the command that makes it, where there is one.
+
+    Args:
+        run: the run.
+        pictures: what the bundle has of samples, by condition.
+        decoding: what it has of units, by reduction.
+    """
+    settings, folder, clean = run.settings, run.folder.name, run.recordings["clean"]
+    other, attacks, labelled = f"{folder}-2", settings["asked"]["attack"], clean.labels is not None
     found: dict[str, tuple[str, str | None]] = {}
     if not attacks:
-        found["attack"] = (
-            "This run has no attack: there are no perturbed paths, flips or departures.",
-            run_with(settings, other, attack=["pgd:linf=8/255"], smallest="fmn:linf,steps=50"),
-        )
-    if clean.labels is None:
-        found["labels"] = (
-            "The data have no labels: maps are coloured by predictions, and accuracy is not known.",
-            run_with(settings, other, data=DATA, fit_data=None),
-        )
-    if run.smallest is None and attacks:
-        found["smallest"] = (
-            "Smallest perturbations were not looked for.",
-            None if clean.labels is None else run_with(settings, other, smallest="fmn:linf,steps=50"),
-        )
+        command = run_with(settings, other, attack=["pgd:linf=8/255"], smallest="fmn:linf,steps=50")
+        found["attack"] = ("This run has no attack: there are no perturbed paths, flips or departures.", command)
+    if not labelled:
+        told = "The data have no labels: maps are coloured by predictions, and accuracy is not known."
+        found["labels"] = (told, run_with(settings, other, data=DATA, fit_data=None))
+    if not pictures and clean.texts is None:
+        found["pictures"] = ("The samples are neither images nor texts: there is nothing of them to be seen.", None)
+    if not decoding and pictures:
+        wanted = ("layer", f"*|{clean.reductions[0]}"), ("attribution", "none")
+        command = on_run("decode", settings, folder, *wanted)
+        found["decoding"] = ("No unit was inverted: what a code stands for is told by its samples alone.", command)
+    if run.smallest is None and labelled:
+        command = run_with(settings, other, smallest="fmn:linf,steps=50")
+        found["smallest"] = ("The smallest perturbation of a sample was not looked for.", command)
     if not (run.folder / "causal.parquet").is_file():
-        found["causal"] = (
-            "Whether codes act on the answer was not asked.", on_run("causal", settings, folder, ("limit", "300")),
-        )  # fmt: skip
+        command = on_run("causal", settings, folder)
+        found["causal"] = ("Whether codes act on the answer was not asked.", command)
     return [{"what": what, "told": told, "command": command} for what, (told, command) in found.items()]
 
 

@@ -1,23 +1,35 @@
 """The explorer, wherever Python runs: a widget in a notebook, else a page of the browser."""
 
 import sys
-import webbrowser
 from importlib import import_module
 from typing import Any
 
-from rich.console import Console
+from torch import nn
 
+from layerscope.explorer.address import PORT
 from layerscope.explorer.bundle import bundle
 from layerscope.explorer.run import Run
+from layerscope.network import Network
 
 
 def explore(
-    run: Run, *, max_samples: int | None = None, max_mb: float | None = None, show_progress: bool = True
+    run: Run,
+    *,
+    network: Network | nn.Module | str | None = None,
+    port: int = PORT,
+    open_browser: bool = True,
+    max_samples: int | None = None,
+    max_mb: float | None = None,
+    show_progress: bool = True,
 ) -> Any:
     """Look at a run: in a notebook a widget, to be the last line of a cell; else in a browser, until Ctrl-C.
 
     Args:
         run: a finished one.
+        network: what the run was made of, so that inputs of the reader's own can be sent to it; see `view`. In a
+            notebook none can be sent.
+        port: of the page; 0 takes one that is free. A notebook needs none.
+        open_browser: whether to open the page. A notebook shows the widget itself.
         max_samples: the most samples to show; see `bundle`.
         max_mb: the most that may be sent, in millions of bytes; see `bundle`.
         show_progress: whether to draw a progress bar.
@@ -27,22 +39,17 @@ def explore(
 
     Raises:
         ImportError: in a notebook without anywidget; says the pip line.
-        ValueError: see `bundle`.
+        ValueError: see `bundle` and `view`.
+        AddressError: if the port can't be had.
     """
     # either is loaded where it is used: who opens no explorer waits for no web server and needs no widgets
-    door = import_module(f"layerscope.explorer.{'widget' if in_notebook() else 'server'}")
-    made = bundle(run, max_samples=max_samples, max_mb=max_mb, show_progress=show_progress)
     if in_notebook():
-        return door.Explorer(made)
-    with door.Server(made, port=0) as server:
-        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(
-            f"The explorer of {run.folder.name}: {server.address} (Ctrl-C ends it)"
-        )
-        webbrowser.open(server.address)
-        try:
-            server.wait()
-        except KeyboardInterrupt:
-            return None
+        widget = import_module("layerscope.explorer.widget")
+        return widget.Explorer(bundle(run, max_samples=max_samples, max_mb=max_mb, show_progress=show_progress))
+    import_module("layerscope.explorer.viewing").view(
+        run, network=network, port=port, open_browser=open_browser, max_samples=max_samples, max_mb=max_mb,
+        show_progress=show_progress,
+    )  # fmt: skip
     return None
 
 

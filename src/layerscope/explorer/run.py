@@ -31,3 +31,11 @@ class Run(figures.Run, Protocol):
     def atlas(self) -> Atlas:
         """The maps."""
         ...
+
+    def spec(self, what: str) -> str:
+        """The spec of its `network` or its `data`; raises ValueError where it was made from an object."""
+        ...
+
+    def check(self, what: str, fingerprint: str, why: str) -> None:
+        """Raise RunMismatchError where its `network` or its `data` has another fingerprint."""
+        ...

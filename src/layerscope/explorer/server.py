@@ -8,15 +8,10 @@ from types import TracebackType
 import uvicorn
 
 from layerscope.errors import AddressError
+from layerscope.explorer.address import BOUND, HOST, PORT, named, own_hosts
 from layerscope.explorer.application import Prober, application
 from layerscope.explorer.bundle import Bundle
 
-HOST, PORT = "127.0.0.1", 8377
-"""Where the server listens if it is not told otherwise."""
-BOUND = {"127.0.0.1": "127.0.0.1", "localhost": "127.0.0.1", "::1": "::1"}
-"""What it may be told, and the address that this is."""
-USUAL = 80
-"""The port of addresses that name none."""
 GRACE = 2
 """Seconds that answers under way get when the server ends."""
 
@@ -53,7 +48,7 @@ class Server:
     @property
     def address(self) -> str:
         """Of the page; inside the `with` block the port is the one that was taken."""
-        return f"http://{_named(self._host)}:{self._port}/"
+        return f"http://{named(self._host)}:{self._port}/"
 
     def __enter__(self) -> "Server":  # noqa: PYI034 - the run-time shape checks know no Self
         """Begin to serve.
@@ -95,13 +90,3 @@ class Server:
                 f"Port {self._port} of {self._host} can't be opened ({os.strerror(error.errno or 0)}); perhaps another "
                 "explorer is running there. Choose another port with `--port`, or let `--port 0` pick a free one."
             ) from error
-
-
-def own_hosts(port: int) -> tuple[str, ...]:
-    """How a browser that asks at a port of this machine may name it: without the port where that is the usual one."""
-    return tuple(_named(host) if port == USUAL else f"{_named(host)}:{port}" for host in BOUND)
-
-
-def _named(host: str) -> str:
-    """A host as addresses have it."""
-    return f"[{host}]" if ":" in host else host

@@ -87,9 +87,9 @@ def table_of(run: Run, chosen: Chosen, seed: int) -> pd.DataFrame:
 
     Columns: `id`, `source` (its file, where there is one), `text` (of texts), `label`, `smallest` (the size of the
     smallest perturbation, NaN where it was not looked for, infinite where none was found); `x` and `y`, its place on
-    the chosen layer's map; then for each condition `prediction` and `confidence`, and for each layer `code:LAYER`. Under a perturbation a
-    column's name ends in `@CONDITION`, and `flips:LAYER` says whether the code is another than the clean one. For the
-    first condition there are also `distance:LAYER` (to the code's prototype), `x:LAYER` and `y:LAYER`.
+    the chosen layer's map; for each condition `prediction` and `confidence`, and for each layer `code:LAYER`. Under a
+    perturbation a column's name ends in `@CONDITION`, and `flips:LAYER` says whether the code is another than the
+    clean one. For the first condition also `distance:LAYER` (to the code's prototype), `x:LAYER` and `y:LAYER`.
     """
     first, names = run.recordings[chosen.conditions[0]], run.class_names
     columns: dict[str, object] = {"id": first.ids.numpy(), "source": load_table(_samples(first))["source"].to_numpy()}

@@ -87,9 +87,9 @@ function settled(bundle, wanted) {
   const unit = wanted.unit !== null && wanted.unit >= 0 && wanted.unit < bundle.units ? wanted.unit : null;
   const sample = wanted.sample !== null && bundle.rowOf.has(wanted.sample) ? wanted.sample : first.sample;
   const condition = bundle.place(wanted.condition) >= 0 ? wanted.condition : first.condition;
-  const measure = wanted.measure in bundle.json.measures ? wanted.measure : first.measure;
-  const travel = wanted.travel in bundle.json.measures ? wanted.travel : first.travel;
-  const colour = wanted.colour in COLOURINGS ? wanted.colour : first.colour;
+  const measure = Object.hasOwn(bundle.json.measures, wanted.measure) ? wanted.measure : first.measure;
+  const travel = Object.hasOwn(bundle.json.measures, wanted.travel) ? wanted.travel : first.travel;
+  const colour = Object.hasOwn(COLOURINGS, wanted.colour) ? wanted.colour : first.colour;
   return {reduction, layer, unit, sample, condition, measure, travel, colour};
 }
 
