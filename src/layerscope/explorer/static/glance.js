@@ -43,7 +43,7 @@ function glanceItem(panelElement, name, question, {answer, go, to, title}) {
   return h("div", {"data-question": name},
     h("dt", {class: "glance-question"}, question),
     h("dd", {}, h("div", {class: "glance-answer"}, answer)),
-    to ? h("dd", {class: "glance-go"}, h("button", {type: "button", onclick: press, "aria-label": `Show it: ${question}`}, title ?? "Show it")) : null);
+    to ? h("dd", {class: "glance-go"}, h("button", {type: "button", onclick: press, "aria-label": `${title ?? "Show it"}: ${question}`}, title ?? "Show it")) : null);
 }
 
 /** Bring another panel into view, and the keyboard with it. @param {HTMLElement} from @param {string} panelName */
@@ -145,10 +145,13 @@ function shareAnswer(app) {
   const {bundle, counts} = app;
   if (bundle.json.class_source === null) return {answer: lacking(bundle.missing("labels"), "The run has no classes.")};
   const {reduction} = app.state.selection;
-  const pair = counts.sharing(reduction)[0];
+  const pairs = counts.sharing(reduction);
+  const pair = pairs[0];
   if (!pair) return {answer: "There are fewer than two classes."};
   if (!pair.mean) return {answer: "No two classes have a code in common, in any layer."};
-  const names = [h("b", {}, bundle.className(pair.one)), " and ", h("b", {}, bundle.className(pair.other))];
+  const compared = new Set(pairs.flatMap(({one, other}) => [one, other])).size;
+  const among = compared < bundle.classes.length ? `Of the ${compared} commonest classes: ` : null;
+  const names = [among, h("b", {}, bundle.className(pair.one)), " and ", h("b", {}, bundle.className(pair.other))];
   const layer = bundle.layers(reduction)[pair.last];
   const told = pair.last < 0
     ? `, and even they nowhere half of them (mean overlap over the layers ${pair.mean.toFixed(2)}).`

@@ -18,6 +18,7 @@ import {columnOf, gatheredStreams, placedStreams, streamsBetween, unitAtHeight} 
  *   left: import("./streams.js").Column, right: import("./streams.js").Column}} Step Two layers' places, and what goes between them. */
 
 const RIBBONS_HOW = "Block: a code, as high as it has samples. Ribbon: samples that go from code to code; colour: their commonest class, pale where classes mix. Click a block.";
+const RIBBON_KEYS = "Arrow up and down: codes of the selected layer. Left and right: where most of its samples come from and go.";
 const RIBBONS_HIGH = 420;
 const RIBBONS_TOP = 22;
 const NAMES_WIDE = 92;
@@ -33,14 +34,45 @@ const THINNEST = 1.2;
 
 /** @param {App} app */
 export function ribbonsView(app) {
-  const canvas = h("canvas", {});
-  const tip = h("div", {class: "tip", hidden: true});
   const words = h("p", {class: "ribbons-words"});
   const listed = h("div", {class: "ribbons-list", tabindex: -1});
-  /** @type {Step | null} */ let step = null;
-  /** @type {Map<string, Step>} */ const kept = new Map();
+  const stepNow = keptSteps(app);
+  const {place, area, paint, room} = ribbonsDrawn(app, stepNow);
+  const none = lacking(null, "One layer alone has no step to show.");
+  const made = panel({
+    id: "ribbons", title: "From layer to layer", how: RIBBONS_HOW,
+    body: h("div", {class: "ribbons-body"}, words, place, none, listed),
+    svg: () => ribbonsSvg(app, stepNow(), Math.max(room(), 480)),
+    csv: () => ribbonsTable(app, stepNow()),
+  });
+  const tell = (/** @type {Step} */ step) => {
+    const [from, to] = [layerName(app, step.from), layerName(app, step.to)];
+    const gathered = step.drawn.length < step.placed.length;
+    made.retitle(`From ${from} to ${to}`);
+    made.explain(gathered ? `${RIBBONS_HOW} Of the ${count(step.placed.length)} ribbons, those that lie close are drawn as one.` : RIBBONS_HOW);
+    area.setAttribute("aria-label", `Ribbons from ${from} to ${to}. ${RIBBON_KEYS}`);
+    fill(words, fanWords(app, step));
+  };
+  app.state.follow(({changed}) => {
+    const turned = changed.has("reduction") || changed.has("layer");
+    if (!turned && !changed.has("unit")) return;
+    const step = stepNow();
+    place.hidden = !step;
+    none.hidden = Boolean(step);
+    if (step && turned) tell(step);
+    paint();
+    refill(listed, step ? ribbonsList(app, step) : null);
+  });
+  app.onTheme(paint);
+  return made;
+}
+
+/** The canvas, what happens on it, and what paints it. @param {App} app @param {() => Step | null} stepNow */
+function ribbonsDrawn(app, stepNow) {
+  const canvas = h("canvas", {});
+  const tip = h("div", {class: "tip", hidden: true});
   let [room, seen, stale] = [0, false, true];
-  const under = (/** @type {MouseEvent} */ event) => (step ? ribbonUnitAt(app, step, canvas, room, event) : null);
+  const under = (/** @type {MouseEvent} */ event) => ribbonUnitAt(app, stepNow(), canvas, room, event);
   const area = h("div", {
     class: "ribbons", role: "application", tabindex: 0, "aria-label": "Ribbons between two layers",
     onclick: (/** @type {MouseEvent} */ event) => {
@@ -49,45 +81,14 @@ export function ribbonsView(app) {
     },
     onpointermove: (/** @type {PointerEvent} */ event) => ribbonTip(app, tip, under(event), event),
     onpointerleave: () => tip.toggleAttribute("hidden", true),
-    onkeydown: (/** @type {KeyboardEvent} */ event) => step && ribbonKeys(app, step, event),
+    onkeydown: (/** @type {KeyboardEvent} */ event) => ribbonKeys(app, stepNow(), event),
   }, canvas);
   const place = h("div", {class: "ribbons-place"}, area, tip);
-  const none = lacking(null, "One layer alone has no step to show.");
-  const made = panel({
-    id: "ribbons", title: "From layer to layer", how: RIBBONS_HOW,
-    body: h("div", {class: "ribbons-body"}, words, place, none, listed),
-    svg: () => (step ? ribbonsSvg(app, step, Math.max(room, 480)) : null),
-    csv: () => (step ? ribbonsTable(app, step) : []),
-  });
   const paint = () => {
+    const step = stepNow();
     stale = !seen;
     if (step && room && seen) paintRibbons(app, new CanvasPainter(sharp(canvas, room, RIBBONS_HIGH + RIBBONS_TOP)), step, room);
   };
-  const tell = () => {
-    if (!step) return;
-    const [from, to] = [layerName(app, step.from), layerName(app, step.to)];
-    made.retitle(`From ${from} to ${to}`);
-    made.explain(step.drawn.length < step.placed.length ? `${RIBBONS_HOW} Of the ${count(step.placed.length)} ribbons, those that lie close are drawn as one.` : RIBBONS_HOW);
-    area.setAttribute("aria-label", `Ribbons from ${from} to ${to}. Arrow up and down: codes of the selected layer. Left and right: where most of its samples come from and go.`);
-    fill(words, fanWords(app, step));
-  };
-  const keptStep = () => {
-    const key = `${app.state.selection.reduction} ${Math.min(layerPlace(app), app.bundle.layers(app.state.selection.reduction).length - 2)}`;
-    const own = kept.get(key) ?? stepOf(app);
-    if (own) kept.set(key, own);
-    return own;
-  };
-  app.state.follow(({changed}) => {
-    const turned = changed.has("reduction") || changed.has("layer");
-    if (!turned && !changed.has("unit")) return;
-    if (turned) step = keptStep();
-    place.hidden = !step;
-    none.hidden = Boolean(step);
-    if (turned) tell();
-    paint();
-    refill(listed, step ? ribbonsList(app, step) : null);
-  });
-  app.onTheme(paint);
   new ResizeObserver(() => {
     const now = Math.floor(place.clientWidth);
     if (!now || Math.abs(now - room) < 4) return;
@@ -99,7 +100,20 @@ export function ribbonsView(app) {
     seen = entries.some((one) => one.isIntersecting);
     if (seen && stale) paint();
   }, {rootMargin: "120px"}).observe(place);
-  return made;
+  return {place, area, paint, room: () => room};
+}
+
+/** The step of the selection, made once for each. @param {App} app @returns {() => Step | null} */
+function keptSteps(app) {
+  /** @type {Map<string, Step | null>} */
+  const kept = new Map();
+  return () => {
+    const {reduction} = app.state.selection;
+    const from = Math.min(layerPlace(app), app.bundle.layers(reduction).length - 2);
+    const key = `${reduction} ${from}`;
+    if (!kept.has(key)) kept.set(key, from < 0 ? null : stepFrom(app, from));
+    return kept.get(key) ?? null;
+  };
 }
 
 /** @param {App} app @param {number} layer */
@@ -107,11 +121,9 @@ function layerName(app, layer) {
   return app.bundle.layers(app.state.selection.reduction)[layer];
 }
 
-/** The step from the selected layer to the next; from the last but one where the last is selected. @param {App} app @returns {Step | null} */
-function stepOf(app) {
+/** The step from a layer to the next; where the last is selected, the views show that from the last but one. @param {App} app @param {number} from @returns {Step} */
+function stepFrom(app, from) {
   const {reduction} = app.state.selection;
-  const from = Math.min(layerPlace(app), app.bundle.layers(reduction).length - 2);
-  if (from < 0) return null;
   const codes = (/** @type {number} */ layer) => app.bundle.codes("clean", reduction, layer);
   const streams = streamsBetween(codes(from), codes(from + 1), app.bundle.classOf, app.bundle.units, app.counts.classes);
   const [left, right] = [from, from + 1].map((layer) => columnOf(app.counts.mix(reduction, layer), RIBBONS_HIGH - 4));
@@ -230,8 +242,9 @@ function classPlaces(app, step, side) {
   });
 }
 
-/** @param {App} app @param {Step} step @param {HTMLCanvasElement} canvas @param {number} width @param {MouseEvent} event */
+/** @param {App} app @param {Step | null} step @param {HTMLCanvasElement} canvas @param {number} width @param {MouseEvent} event */
 function ribbonUnitAt(app, step, canvas, width, event) {
+  if (!step) return null;
   const box = canvas.getBoundingClientRect();
   const side = event.clientX - box.left < width / 2 ? "from" : "to";
   const {hits} = app.counts.mix(app.state.selection.reduction, step[side]);
@@ -249,8 +262,9 @@ function ribbonTip(app, tip, found, event) {
   tip.style.setProperty("top", `${event.clientY - box.top + 16}px`);
 }
 
-/** @param {App} app @param {Step} step @param {KeyboardEvent} event */
+/** @param {App} app @param {Step | null} step @param {KeyboardEvent} event */
 function ribbonKeys(app, step, event) {
+  if (!step) return;
   const {reduction, unit} = app.state.selection;
   const layer = layerPlace(app);
   const {order} = layer === step.to ? step.right : step.left;
@@ -294,15 +308,17 @@ function ribbonsList(app, step) {
       h("td", {}, count(stream.count)), h("td", {}, stream.commonest < 0 ? "none" : `${app.bundle.className(stream.commonest)}, ${percent(stream.purity)}`)))))];
 }
 
-/** @param {App} app @param {Step} step */
+/** @param {App} app @param {Step | null} step */
 function ribbonsTable(app, step) {
+  if (!step) return [];
   const [from, to] = [layerName(app, step.from), layerName(app, step.to)];
   return [["layer", "code", "next layer", "next code", "samples", "commonest class", "its share"], ...toldStreams(app, step).map((stream) =>
     [from, stream.from, to, stream.to, stream.count, app.bundle.className(stream.commonest), stream.purity.toFixed(4)].map(String))];
 }
 
-/** @param {App} app @param {Step} step @param {number} width */
+/** @param {App} app @param {Step | null} step @param {number} width */
 function ribbonsSvg(app, step, width) {
+  if (!step) return null;
   const painter = new SvgPainter();
   paintRibbons(app, painter, step, width);
   return s("svg", {viewBox: `0 0 ${width} ${RIBBONS_HIGH + RIBBONS_TOP}`}, painter.drawn);

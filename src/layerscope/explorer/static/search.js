@@ -28,17 +28,7 @@ export function searchView(app) {
     csv: () => foundTable(app, search),
   });
   let own = app.found.sets;
-  const show = () => {
-    const rows = firstInOrder(app, search.rows, search.asked.order, search.shown);
-    fill(results, rows.map((row) => foundButton(app, search.asked.order, row)));
-    const left = search.rows.length - rows.length;
-    fill(more, left > 0 ? h("button", {type: "button", onclick: () => showMore(rows.length)}, `${count(Math.min(AT_ONCE, left))} more of ${count(left)}`) : null);
-  };
-  const showMore = (/** @type {number} */ before) => {
-    search.shown += AT_ONCE;
-    show();
-    /** @type {HTMLElement | undefined} */ (results.children[before])?.focus();
-  };
+  const show = () => showFound(app, search, results, more);
   const look = () => {
     search.shown = AT_ONCE;
     search.rows = rowsAsked(app, search.asked, search.given);
@@ -76,6 +66,19 @@ export function searchView(app) {
     else if (changed.has("sample")) pressSample(app, results);
   });
   return made;
+}
+
+/** The first of what was found, and a button for more. @param {App} app @param {Search} search @param {HTMLElement} results @param {HTMLElement} more */
+function showFound(app, search, results, more) {
+  const rows = firstInOrder(app, search.rows, search.asked.order, search.shown);
+  const showMore = () => {
+    search.shown += AT_ONCE;
+    showFound(app, search, results, more);
+    /** @type {HTMLElement | undefined} */ (results.children[rows.length])?.focus();
+  };
+  const left = search.rows.length - rows.length;
+  fill(results, rows.map((row) => foundButton(app, search.asked.order, row)));
+  fill(more, left > 0 ? h("button", {type: "button", onclick: showMore}, `${count(Math.min(AT_ONCE, left))} more of ${count(left)}`) : null);
 }
 
 /** @param {HTMLElement} form @param {() => void} refillForm */
