@@ -15,8 +15,8 @@ from layerscope import demo, encode, fit_atlas, load_run
 from layerscope.codes import best_of
 from layerscope.measures.topology import explained_variance, squared_errors
 from layerscope.results import findings, select
-from layerscope.summary import layer_of_departure
 from layerscope.store import load_tensors
+from layerscope.summary import layer_of_departure
 
 PGD, NOISE = "pgd:linf=8/255", "noise:pgd:linf=8/255"
 BLOCKS = [f"blocks.{index}" for index in range(6)]
