@@ -288,6 +288,31 @@ def test_without_pictures_attacks_and_decoding_the_views_say_how_to_make_them(ch
         assert page.locator("#panel-probe").count() == 0
 
 
+def test_wrong_answers_have_a_sign_and_pictures_left_out_are_told(chromium, pictured, tiny_run):
+    unit, rows = fullest(tiny_run, "middle")
+    clean = tiny_run.recordings["clean"]
+    answers = clean.predictions.numpy().astype("<i4")
+    answers[rows[0]] = (answers[rows[0]] + 1) % 3
+    decoded = {
+        **pictured.description["decoding"]["mean"]["middle"],
+        "sheet": None, "units": [unit], "inverted": [True], "reencoded": [True], "residual": [0.25], "names": [""],
+    }  # fmt: skip
+    files = {"arrays/prediction/0.bin": answers.tobytes()}
+    mistaken = changed(pictured, files, decoding={"mean": {"middle": decoded}})
+    address = f"layer=middle&unit={unit}&sample={int(clean.ids[rows[0]])}"
+    with Server(mistaken, port=0) as server, shown(chromium, f"{server.address}#{address}") as page:
+        wrong = page.locator("#panel-unit .exemplars button", has_text="✗")
+        assert wrong.count() == 1
+        assert wrong.get_attribute("data-sample") == str(int(clean.ids[rows[0]]))
+        assert wrong.get_attribute("aria-label").endswith("wrong")
+        answer = page.locator("#panel-sample .answers th[title='clean'] + td").inner_text()
+        assert answer.strip().startswith("✗ ")
+        assert tiny_run.class_names[answers[rows[0]]] in answer
+        told = page.locator(".unit-inversion").inner_text()
+        assert "Its picture was left out to keep the file small." in told
+        assert "✓ encoded back to this code · 0.25 spreads from the prototype" in told
+
+
 def test_texts_are_shown_as_text(chromium, made, tiny_run):
     written = changed(made, {"texts.json": json.dumps([TEXT] * 120).encode()}, texts=True, pictures={})
     unit, _ = fullest(tiny_run, "middle")

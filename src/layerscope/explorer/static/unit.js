@@ -122,8 +122,9 @@ function unitInversion(app, unit) {
   else {
     const picture = app.bundle.inversion(reduction, layer, unit);
     if (told.names?.[place]) shown.push(h("p", {class: "facts"}, `Named ${told.names[place]}`));
-    shown.push(picture ? thumbnail(picture, {label: `Input made for code ${unit}`, size: 112}) : lacking(null, "This code was not inverted."));
-    shown.push(picture && unitFidelity(told.reencoded?.[place], told.residual?.[place]));
+    const without = told.inverted[place] ? "Its picture was left out to keep the file small." : "This code was not inverted.";
+    shown.push(picture ? thumbnail(picture, {label: `Input made for code ${unit}`, size: 112}) : lacking(null, without));
+    shown.push(told.inverted[place] && unitFidelity(told.reencoded?.[place], told.residual?.[place]));
   }
   return h("div", {class: "unit-part unit-inversion"}, h("h3", {}, "Made for this code"), shown);
 }
