@@ -185,6 +185,7 @@ function travelPart(app, frame) {
   if (!condition) return h("div", {class: "part"}, head(h("b", {}, "Flow")), lacking(app.bundle.missing("attack")));
   const {attack, control} = pairOf(app, condition);
   const known = TRAVEL.filter((name) => app.bundle.find({measure: name, reduction, condition: attack}).length);
+  if (!known.length) return h("div", {class: "part"}, head(h("b", {}, "Flow")), lacking(null, `The run measured no flow of ${attack} under ${reduction}.`));
   const shown = known.includes(travel) ? travel : known[0];
   const told = app.bundle.json.measures[shown];
   const chooser = list("Flow", known.map((value) => ({value, title: app.bundle.json.measures[value].title})), shown, (value) => app.state.select({travel: value}));
