@@ -38,7 +38,7 @@ def network(**options):
 def plain(folder):
     """Images, labels, an attack with its noise, two reductions, and the units of two layers inverted."""
     return made(
-        folder, network(), tiny_data(), reductions=("mean", "sketch:16"), attack="pgd:linf=64/255",
+        folder, network(), tiny_data(), reductions=("mean", "sketch:16"), attack="pgd:linf=40/255",
         decode=("middle|mean", "stem|sketch:16"),
     )  # fmt: skip
 

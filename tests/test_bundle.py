@@ -25,7 +25,7 @@ from layerscope.explorer.arrays import chosen_rows, scaled
 from layerscope.explorer.bundle import NAME
 from layerscope.store import load_table, load_tensors, save_tensors
 
-PGD, NOISE = "pgd:linf=64/255", "noise:pgd:linf=64/255"
+PGD, NOISE = "pgd:linf=40/255", "noise:pgd:linf=40/255"
 QUIET = {"show_progress": False}
 
 
@@ -73,7 +73,7 @@ def cells(made, told):
 def test_every_array_is_that_of_the_runs_own_tables(plain, made):
     samples = {
         name: load_table(plain.folder / "recordings" / slug / "samples.parquet")
-        for name, slug in (("clean", "clean"), (NOISE, "noise-pgd-linf-64of255"), (PGD, "pgd-linf-64of255"))
+        for name, slug in (("clean", "clean"), (NOISE, "noise-pgd-linf-40of255"), (PGD, "pgd-linf-40of255"))
     }
     conditions = [one["name"] for one in made.description["conditions"]]
     assert conditions == ["clean", NOISE, PGD]
@@ -96,7 +96,21 @@ def test_every_array_is_that_of_the_runs_own_tables(plain, made):
     smallest = load_table(plain.folder / "smallest.parquet").set_index("id")["size"]
     assert 0 < len(smallest) <= 40
     for sample, size in zip(array(made, "id"), array(made, "smallest"), strict=True):
-        assert size == np.float32(smallest[sample]) if sample in smallest.index else math.isnan(size)
+        assert sample not in smallest.index or size == np.float32(smallest[sample])
+
+
+def test_smallest_perturbations_go_to_their_samples_and_are_nan_and_infinite_as_they_were_found(plain, tmp_path):
+    run = load_run(shutil.copytree(plain.folder, tmp_path / "run"))
+    found = load_table(run.folder / "smallest.parquet").iloc[[7, 2, 5]]
+    found["size"] = [0.25, math.inf, 0.5]
+    found.to_parquet(run.folder / "smallest.parquet")
+    sizes = dict(zip(found["id"], found["size"], strict=True))
+    made = bundle(run, **QUIET)
+    values = array(made, "smallest")
+    assert math.inf in values.tolist()
+    assert np.isnan(values).sum() == 37
+    for sample, size in zip(array(made, "id"), values, strict=True):
+        assert math.isnan(size) if sample not in sizes else size == sizes[sample]
 
 
 def test_distances_and_ridges_are_in_the_layers_own_spread(plain, made):
@@ -180,6 +194,18 @@ def test_what_was_found_is_told_as_the_summary_tells_it(plain, made):
         ]
         first = next((place for place in range(4) if all(apart[place:])), None)
         assert by_attack == {PGD: None if first is None else attacked["layer"].iloc[first]}
+
+
+def test_the_example_is_fooled_and_its_path_changes_middlingly(made):
+    places = np.array(made.description["grid"]["positions"])
+    steps = places[array(made, "code/0/0").astype(int)] - places[array(made, "code/2/0").astype(int)]
+    moved = np.hypot(steps[..., 0], steps[..., 1]).sum(0)
+    right = array(made, "prediction/0") == array(made, "label")
+    fooled = right & (array(made, "prediction/2") != array(made, "label"))
+    assert 2 < fooled.sum() < 40
+    row = array(made, "id").tolist().index(made.description["example"])
+    assert fooled[row]
+    assert moved[row] == pytest.approx(np.sort(moved[fooled])[fooled.sum() // 2], abs=1e-4)
 
 
 @pytest.mark.parametrize("side", [4096, 30])

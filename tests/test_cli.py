@@ -16,6 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from layerscope.cli import app
+from layerscope.recording import load_recording
 
 FACTORY = """
 import sys
@@ -240,7 +241,8 @@ def test_record_keeps_what_was_asked_and_finds_it_again(place):
     other = call(*arguments, "--dtype", "float16")
     assert other.exit_code == 2
     assert "holds a recording made with another dtype" in other.output
-    assert call(*arguments, "--dtype", "float16", "--overwrite").exit_code == 0
+    assert call(*arguments, "--dtype", "float16", "--pictures", "4", "--overwrite").exit_code == 0
+    assert load_recording(place / "recordings" / "mine").pictures().shape == (120, 1, 4, 4)
 
 
 def test_record_without_logits_of_some_samples(place):

@@ -164,6 +164,7 @@ def record(
     limit: Annotated[int | None, typer.Option(help="Take this many samples, drawn at random.")] = None,
     dtype: Annotated[str, typer.Option(help="`float32`, `float16` or `bfloat16` on disk.")] = "float32",
     logits: Annotated[bool, typer.Option(help="Keep them; without, a pass ends with the last wanted layer.")] = True,
+    pictures: Annotated[int, typer.Option(help="Keep images, at most so many pixels a side, or texts; 0: none.")] = 0,
     skip_unreadable: Annotated[
         bool, typer.Option("--skip-unreadable", help="Leave out images that can't be read, and say how many.")
     ] = False,
@@ -183,6 +184,7 @@ def record(
             reductions=tuple(reduction or ("mean", "sketch:512")),
             dtype=dtype,
             logits=logits,
+            pictures=pictures,
             batch_size=batch_size,
             overwrite=overwrite,
         )
