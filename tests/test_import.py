@@ -26,8 +26,8 @@ def test_importing_changes_no_state_and_loads_no_extra():
 def test_the_door_names_what_the_design_promises():
     import layerscope as ls
 
-    names = "Network Study attack encode export figures fit_atlas flow load_data load_network load_run profile record"
-    for name in (*names.split(), "summary"):
+    stages = "attack encode export fit_atlas flow load_data load_network load_run profile record summary"
+    for name in ("Network", "Study", "figures", *stages.split()):
         assert hasattr(ls, name), name
 
 

@@ -2,18 +2,14 @@
 
 import io
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from math import isnan
 from pathlib import Path
 from textwrap import fill
 from typing import Annotated
 
-import pandas as pd
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from layerscope import explorer, figures, recording
@@ -29,6 +25,7 @@ from layerscope.printing import (
     causal_table,
     decoding_table,
     flow_table,
+    layers_table,
     measures_table,
     profile_table,
     robustness_table,
@@ -209,7 +206,8 @@ def layers(
         else:
             samples = network.blank(2, _shape(shape))
         wanted = tuple(reduction or ("mean", "sketch:512"))
-        _show_layers(layer_table(network, samples, wanted), wanted)
+        _print_whole(layers_table(layer_table(network, samples, wanted), wanted))
+        Console(highlight=False).print("* picked by `auto`; bytes are of one sample in float32", markup=False)
 
 
 @app.command(epilog="Example: layerscope profile runs/mine")
@@ -458,23 +456,6 @@ def _shape(text: str | None) -> tuple[int, ...] | None:
     if not all(size.isdigit() and int(size) for size in sizes):
         raise ValueError(f"`--shape` must be sizes with x between them, such as 3x224x224; got {text!r}.")
     return tuple(map(int, sizes))
-
-
-def _show_layers(table: pd.DataFrame, reductions: Sequence[str]) -> None:
-    """One line per layer; a star where `auto` picks it."""
-    shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for head in ("", "layer", "type", "output"):
-        shown.add_column(head, no_wrap=True)
-    for reduction in reductions:
-        shown.add_column(f"{reduction}\nwidth", justify="right")
-        shown.add_column("bytes", justify="right")
-    for row in table.to_dict("records"):
-        numbers = [row[f"{reduction} {what}"] for reduction in reductions for what in ("width", "bytes")]
-        told = ["-" if isnan(number) else f"{number:,.0f}" for number in numbers]
-        output = " x ".join(map(str, row["shape"])) or "1"
-        shown.add_row("*" if row["auto"] else "", escape(row["layer"]), row["type"], output, *told)
-    _print_whole(shown)
-    Console(highlight=False).print("* picked by `auto`; bytes are of one sample in float32", markup=False)
 
 
 def _print_whole(shown: Table) -> None:

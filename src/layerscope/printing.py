@@ -141,6 +141,22 @@ def causal_table(results: pd.DataFrame, reduction: str) -> Table:
     return _table(f"Answers that become the target class, layers moved under {reduction}", columns)
 
 
+def layers_table(layers: pd.DataFrame, reductions: Sequence[str]) -> Table:
+    """One line per layer of a network, with its width and bytes under each reduction; a star where `auto` picks it."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for head in ("", "layer", "type", "output"):
+        table.add_column(head, no_wrap=True)
+    for reduction in reductions:
+        table.add_column(f"{reduction}\nwidth", justify="right")
+        table.add_column("bytes", justify="right")
+    for row in layers.to_dict("records"):
+        numbers = [row[f"{reduction} {what}"] for reduction in reductions for what in ("width", "bytes")]
+        told = ["-" if isnan(number) else f"{number:,.0f}" for number in numbers]
+        output = " x ".join(map(str, row["shape"])) or "1"
+        table.add_row("*" if row["auto"] else "", escape(row["layer"]), row["type"], output, *told)
+    return table
+
+
 def _table(title: str, columns: list[tuple[str, pd.DataFrame]]) -> Table:
     """One row per layer, one column per head and its rows of findings."""
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
