@@ -10,7 +10,7 @@ The last epoch takes all rows, and the prototypes are means of the rows themselv
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from math import ceil, log2
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from layerscope.som.grid import Grid
 from layerscope.som.quality import Fit, measure
 from layerscope.som.rows import Rows
 from layerscope.som.search import Search, argmax
-from layerscope.som.train import Epoch, Solved, Tally, explained, initial_plane, means, weighted_means
+from layerscope.som.train import Epoch, Solved, Tally, explained, initial_plane, means, train, weighted_means
 from layerscope.subspace import principal_axes
 from layerscope.types import PerSample, Prototypes, Units, Vectors
 
@@ -59,7 +59,7 @@ EXCHANGE = 0.2
 """Of topographic error for explained variance, as the bounds of equal quality in the benchmark have it."""
 EMPTY = 0.25
 """Share of units without a row above which rows are clustered: chance then settles which clusters share a unit, so that
-the other starts are refined, too, and the best map is taken."""
+the other starts are refined, too, the plain rule makes its own map beside them, and the best one is taken."""
 RESAMPLED, RESAMPLED_AT_ONCE = 0.5, 1024
 """Radius of the averages that carry prototypes to a finer grid, in steps of the coarse one."""
 
@@ -127,19 +127,22 @@ def solve_fast(
     advance()
     coordinates = _along(rows, axes, sample, share, seed)
     advance()
-    radii = geometric(*radius, epochs)
+    schedule = radii = geometric(*radius, epochs)
     if initial is None:
         starts, history = _starts(coordinates, grid, radius, seed, from_plane=from_plane, unit_length=unit_length)
-        radii = [sigma for sigma in radii if sigma <= LEVEL_START] or [radius[1]]
+        radii = [sigma for sigma in schedule if sigma <= LEVEL_START] or [radius[1]]
     else:
         history = []
         starts = iter([_Refined(initial if axes is None else product(initial, axes.T), [])])
     refine = partial(_refined, coordinates, grid, radii[:-1], sampled=initial is None, unit_length=unit_length)
-    prototypes, fine = _best_of(map(refine, starts), coordinates, grid, radius[1], unit_length=unit_length)
+    maps: Iterator[_Refined] = map(refine, starts)
+    if from_plane and initial is None:
+        maps = chain(maps, _plain(coordinates, grid, schedule[:-1], seed, unit_length=unit_length))
+    prototypes, fine = _best_of(maps, coordinates, grid, radius[1], unit_length=unit_length)
     units, tally = _assigned(coordinates.vectors, prototypes)
     history += [*fine, _epoch(coordinates, grid, radius[1], prototypes, tally)]
     units, sums = units[coordinates.place], coordinates.sums
-    del coordinates, refine, starts
+    del coordinates, refine, starts, maps
     advance()
     tally, start_row = Tally(len(grid), rows.width, like=prototypes), 0
     for number, block in enumerate(rows):
@@ -304,6 +307,19 @@ def _refined(
         epochs.append(_epoch(coordinates, grid, sigma, prototypes, tally))
         prototypes = means(tally, grid, sigma, prototypes, unit_length=unit_length)
     return _Refined(prototypes, epochs)
+
+
+def _plain(
+    coordinates: _Coordinates, grid: Grid, radii: Sequence[float], seed: int, *, unit_length: bool
+) -> Iterator[_Refined]:
+    """The plain rule's own map, from the principal plane on all rows; made when it is asked for."""
+    initial = initial_plane(coordinates.vectors, grid, seed=seed)
+    if not radii:
+        yield _Refined(initial, [])
+        return
+    solved = train(coordinates.vectors, grid, initial, radii, unit_length=unit_length)
+    epochs = [one._replace(explained_variance=one.explained_variance * coordinates.share) for one in solved.history]
+    yield _Refined(solved.prototypes, epochs)
 
 
 def _best_of(
