@@ -413,6 +413,16 @@ def test_what_a_run_lacks_is_told_with_the_command_that_makes_it(request, name, 
         assert context["out"].name == f"{name}-2" if words[1] == "run" else context["folder"].name == name
 
 
+def test_samples_that_are_neither_images_nor_texts_are_not_seen_and_that_is_told(without_attack, monkeypatch):
+    monkeypatch.setattr(type(without_attack.recordings["clean"]), "pictures", lambda _: None)
+    made = bundle(without_attack, max_mb=1, **QUIET)
+    assert made.description["pictures"] == {}
+    told = {one["what"]: one for one in made.description["missing"]}
+    assert list(told) == ["attack", "pictures", "smallest", "causal"]
+    assert told["pictures"]["command"] is None
+    assert "neither images nor texts" in told["pictures"]["told"]
+
+
 def parsed(words):
     """What the command line makes of some words."""
     import typer

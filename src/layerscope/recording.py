@@ -231,8 +231,8 @@ def record(
     made_of = _made_of(network, data, plan, condition, perturb, **options)
     with locked(folder):
         _check_folder(folder, made_of, overwrite=overwrite)
+        clear_half_written(folder)  # of a finished one too: the last file may be there, and its part not yet gone
         if not (folder / "manifest.json").is_file() or not (folder / "samples.parquet").is_file():
-            clear_half_written(folder)
             recorder = Recorder(network, plan, dtype, logits=logits, pictures=pictures)
             probe = recorder.probe(data.take(data.rows[:1]))
             _write_shards(recorder, data, folder, made_of, perturb, probe, show=show_progress)
