@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from layerscope.explorer.server import Server
 from playwright.sync_api import Page, sync_playwright
 from torch import nn
 
 import layerscope as ls
 from layerscope.explorer.bundle import Bundle, bundle, whole
+from layerscope.explorer.server import Server
 
 FITTED = 2_000
 BLOCKS, WIDTH = 13, 8
