@@ -186,13 +186,13 @@ function travelPart(app, frame) {
   const {attack, control} = pairOf(app, condition);
   const known = TRAVEL.filter((name) => app.bundle.find({measure: name, reduction, condition: attack}).length);
   if (!known.length) return h("div", {class: "part"}, head(h("b", {}, "Flow")), lacking(null, `The run measured no flow of ${attack} under ${reduction}.`));
-  const shown = known.includes(travel) ? travel : known[0];
+  const shown = travel !== null && known.includes(travel) ? travel : known[0];
   const told = app.bundle.json.measures[shown];
   const chooser = list("Flow", known.map((value) => ({value, title: app.bundle.json.measures[value].title})), shown, (value) => app.state.select({travel: value}));
   const noisy = control ? app.bundle.find({measure: shown, reduction, condition: control}) : [];
   const lines = [{rows: noisy, name: "noise, same size", kind: "noise"}, {rows: app.bundle.find({measure: shown, reduction, condition: attack}), name: attack, kind: "attack"}].filter(({rows}) => rows.length);
   const chart = lineChart(lines, {...frame, height: 130}, {share: told?.unit === "share", log: shown === "amplification", title: `${told?.title} under ${reduction}`});
-  const departure = app.bundle.json.departure?.[reduction]?.[attack] ?? null;
+  const departure = app.bundle.departure(reduction, attack);
   if (departure !== null) chart.element.append(departureMark(app, frame, departure));
   return h("div", {class: "part"}, head(chooser, h("span", {class: "how"}, `Red: ${attack}. Grey: noise that changes every sample by as much. ${told?.meaning}.`)), chart.element);
 }

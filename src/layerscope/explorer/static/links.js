@@ -83,7 +83,7 @@ export function sampleButton(app, row, {size = 56, note = ""} = {}) {
 /** Show which of the samples' buttons is pressed. @param {App} app @param {Element} element */
 export function pressSample(app, element) {
   for (const button of element.querySelectorAll("[data-sample]")) {
-    button.setAttribute("aria-pressed", String(Number(button.getAttribute("data-sample")) === app.state.selection.sample));
+    button.setAttribute("aria-pressed", String(button.getAttribute("data-sample") === String(app.state.selection.sample)));
   }
 }
 

@@ -71,10 +71,12 @@ function beginning(bundle) {
   const reduction = bundle.json.reductions[0].name;
   const layers = bundle.layers(reduction);
   const attack = bundle.attacks.at(-1)?.name ?? "clean";
-  const departure = bundle.json.departure?.[reduction]?.[attack];
-  const measure = bundle.json.class_source === "labels" ? "label_information" : "participation_ratio";
-  const sample = bundle.json.example ?? bundle.ids[0];
-  return {reduction, layer: departure ?? layers.at(-2) ?? layers[0], unit: null, sample, condition: attack, measure, travel: "flip_rate", colour: bundle.json.class_source ? "class" : "hits"};
+  const layer = bundle.departure(reduction, attack) ?? layers.at(-2) ?? layers[0];
+  const known = (/** @type {string} */ name) => Object.hasOwn(bundle.json.measures, name);
+  const measure = ["label_information", "participation_ratio"].find(known) ?? Object.keys(bundle.json.measures)[0];
+  const {example} = bundle;
+  const sample = example !== null && bundle.rowOf.has(example) ? example : bundle.ids[0] ?? null;
+  return {reduction, layer, unit: null, sample, condition: attack, measure, travel: known("flip_rate") ? "flip_rate" : null, colour: bundle.json.class_source ? "class" : "hits"};
 }
 
 /** What is asked for to what there is: an address may name anything. @param {Bundle} bundle @param {Selection} wanted @returns {Selection} */
@@ -85,10 +87,10 @@ function settled(bundle, wanted) {
   const layers = bundle.layers(reduction);
   const layer = layers.includes(wanted.layer) ? wanted.layer : layers.at(-2) ?? layers[0];
   const unit = wanted.unit !== null && wanted.unit >= 0 && wanted.unit < bundle.units ? wanted.unit : null;
-  const sample = wanted.sample !== null && bundle.rowOf.has(wanted.sample) ? wanted.sample : first.sample;
+  const sample = wanted.sample === null || bundle.rowOf.has(wanted.sample) ? wanted.sample : first.sample;
   const condition = bundle.place(wanted.condition) >= 0 ? wanted.condition : first.condition;
   const measure = Object.hasOwn(bundle.json.measures, wanted.measure) ? wanted.measure : first.measure;
-  const travel = Object.hasOwn(bundle.json.measures, wanted.travel) ? wanted.travel : first.travel;
+  const travel = wanted.travel !== null && Object.hasOwn(bundle.json.measures, wanted.travel) ? wanted.travel : first.travel;
   const colour = Object.hasOwn(COLOURINGS, wanted.colour) ? wanted.colour : first.colour;
   return {reduction, layer, unit, sample, condition, measure, travel, colour};
 }
