@@ -128,7 +128,11 @@ class Probe:
             distances = apart.norm(dim=1).numpy()
             order = np.lexsort((rows, distances, -shared[rows]))[:told]
             yield [
-                {"id": exact_id(int(own["id"][rows[one]])), "shared": int(shared[rows[one]]), "distance": float(distances[one])}
+                {
+                    "id": exact_id(int(own["id"][rows[one]])),
+                    "shared": int(shared[rows[one]]),
+                    "distance": float(distances[one]),
+                }
                 for one in order
             ]
 

@@ -44,7 +44,7 @@ class Explorer(anywidget.AnyWidget):
     """A run's bundle, to be looked at in a notebook cell; what it shows needs no kernel, but the selection does.
 
     `selection` is a dict: `reduction`, `layer`, `unit`, `sample` (its id), `condition`, `measure` and `travel` (what
-    the telescope and the flow draw; `travel` is None where no flow was measured), `colour` (of the maps). It is empty until the widget is shown, follows what is
+    the telescope and the flow draw; None where no flow was measured), `colour` (of the maps). It is empty until the widget is shown, follows what is
     clicked, and what is set to it, all or some of the names, is selected wherever the widget is shown.
 
     Args:

@@ -1,9 +1,9 @@
 // @ts-check
 /** The explorer: a bundle becomes a page. */
 
-import {open} from "./bundle.js";
+import {held, open} from "./bundle.js";
 import {palette, rgb} from "./colours.js";
-import {conditionChoice} from "./conditions.js";
+import {conditionChoice, conditionTitle, pressed} from "./conditions.js";
 import {Counts} from "./counts.js";
 import {depthView} from "./depth.js";
 import {choice, count, fill, h, percent} from "./elements.js";
@@ -45,7 +45,8 @@ export async function start(root, source) {
 function shownIn(root, bundle, source) {
   const state = new State(beginning(bundle), (wanted) => settled(bundle, wanted), source.address !== false);
   const live = h("p", {class: "spoken", role: "status", "aria-live": "polite"});
-  const app = appOf(root, bundle, source, state, (words) => fill(live, words));
+  const living = new AbortController();
+  const app = appOf(root, bundle, source, state, living.signal, (words) => fill(live, words));
   const probe = source.probe ? probeView(app).element : null;
   fill(root,
     topOf(app), glanceView(app).element, depthView(app).element,
@@ -61,6 +62,7 @@ function shownIn(root, bundle, source) {
     onselect: (/** @type {(selection: Selection) => void} */ follower) => state.follow(({selection}) => follower(selection)),
     destroy: () => {
       state.end();
+      living.abort();
       fill(root);
     },
   };
@@ -95,8 +97,8 @@ function settled(bundle, wanted) {
   return {reduction, layer, unit, sample, condition, measure, travel, colour};
 }
 
-/** @param {HTMLElement} root @param {Bundle} bundle @param {import("./bundle.js").Source} source @param {State} state @param {(words: string) => void} announce @returns {App} */
-function appOf(root, bundle, source, state, announce) {
+/** @param {HTMLElement} root @param {Bundle} bundle @param {import("./bundle.js").Source} source @param {State} state @param {AbortSignal} signal @param {(words: string) => void} announce @returns {App} */
+function appOf(root, bundle, source, state, signal, announce) {
   const grid = new Grid(bundle.json.grid);
   /** @type {(() => void)[]} */ const themed = [];
   /** @type {(() => void)[]} */ const finders = [];
@@ -107,11 +109,11 @@ function appOf(root, bundle, source, state, announce) {
     now = theme();
     themed.forEach((follower) => follower());
   };
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", turned);
-  root.addEventListener("themechange", turned);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", turned, {signal});
+  root.addEventListener("themechange", turned, {signal});
   /** @type {App} */
   const app = {
-    bundle, grid, counts, state, announce, source, classes: palette(counts.classes), theme: () => now,
+    bundle, grid, counts, state, announce, source, signal, classes: palette(counts.classes), theme: () => now,
     onTheme: (follower) => themed.push(follower),
     found: {sets: null, told: ""},
     find: (sets, told) => {
@@ -134,22 +136,33 @@ function themeOf(root) {
 function topOf(app) {
   const {bundle, state} = app;
   const {title, headline, sentences, warnings, run} = bundle.json;
-  const reductions = h("div", {});
+  const named = bundle.json.reductions.map((/** @type {any} */ one) => one.name);
+  const reductions = choice("Reduction", named.map((/** @type {string} */ name) => ({value: name, title: name})), "", (reduction) => state.select({reduction, unit: null}));
   const found = h("ul", {class: "sentences"});
   state.follow(({selection, changed}) => {
     if (!changed.has("reduction")) return;
-    fill(reductions, choice("Reduction", bundle.json.reductions.map((/** @type {any} */ one) => ({value: one.name, title: one.name})), selection.reduction, (reduction) => state.select({reduction, unit: null})));
+    pressed(reductions, named.indexOf(selection.reduction));
     fill(found, sentences.filter((/** @type {any} */ one) => !one.reduction || one.reduction === selection.reduction).map((/** @type {any} */ one) => sentenceItem(one.text)));
   });
-  const numbers = headline.map((/** @type {any} */ one) => h("div", {}, h("b", {}, percent(one.value)), h("span", {}, `${one.title}, ${percent(one.low)} to ${percent(one.high)}`)));
+  const numbers = headline.map((/** @type {any} */ one) => h("div", {}, h("b", {}, percent(one.value)), h("span", {}, `${one.title}, ${percent(one.low)} to ${percent(one.high)}, ${count(one.n)} samples`)));
   const many = bundle.samples < bundle.json.total ? `${count(bundle.samples)} of ${count(bundle.json.total)} samples shown` : `${count(bundle.samples)} samples`;
   return h("header", {class: "top"},
     h("div", {class: "top-line"}, h("h1", {}, "Layerscope"),
       h("p", {class: "muted"}, `${title} · ${bundle.layers(state.selection.reduction).length} layers · ${many} · ${run.folder}`),
       conditionChoice(app), reductions, themeButton(app), h("div", {class: "headline"}, numbers)),
+    picturesTold(bundle).map((words) => h("p", {class: "muted pictures-told"}, words)),
     warnings.length ? h("details", {class: "warnings", open: true}, h("summary", {}, `Read this first: ${warnings.length} ${warnings.length === 1 ? "warning" : "warnings"}`),
       h("ul", {}, warnings.map((/** @type {string} */ words) => h("li", {}, words)))) : null,
     h("div", {"aria-label": "What was found", role: "group"}, found));
+}
+
+/** How many samples' pictures were left out for size. @param {Bundle} bundle @returns {string[]} */
+function picturesTold(bundle) {
+  const left = bundle.conditions.flatMap(({name}) => {
+    const told = held(bundle.json.pictures, name);
+    return told && told.thinned > 0 ? [`${conditionTitle(bundle.conditions, name)} ${told.shown ? `${count(told.shown)} of ${count(told.shown + told.thinned)}` : "none"}`] : [];
+  });
+  return left.length ? [`Pictures were left out to keep the file small; shown are of ${left.join(", of ")}. Codes and numbers are of all samples here.`] : [];
 }
 
 /** A finding: what holds in bold, then what it stands on. @param {string} text */
