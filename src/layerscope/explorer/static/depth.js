@@ -212,7 +212,7 @@ function travelLines(app, condition) {
 
 /** @param {App} app @param {string} attack @param {string} shown A measure. */
 function travelTold(app, attack, shown) {
-  return `Red: ${attack}. Grey: noise that changes every sample by as much. ${app.bundle.json.measures[shown]?.meaning}.`;
+  return `Red: ${attack}. Grey: noise that changes every sample by as much. Shown: ${app.bundle.json.measures[shown]?.meaning}.`;
 }
 
 /** An attack and its noise, whichever of them is meant. @param {App} app @param {string} condition */

@@ -83,12 +83,13 @@ function mapSvg(app, size) {
   const {reduction, layer} = app.state.selection;
   const painter = new SvgPainter();
   paintMap(app, painter, reduction, layerPlace(app), [0, 0], size);
-  const words = wordsDrawn(`${layer} under ${reduction}. Sample: ${sampleName(app)}. ${ringsTold(app)}`, 8, size - 16, app.theme().ink);
+  const words = wordsDrawn(`${layer} under ${reduction}, ${sampleName(app)} selected. ${ringsTold(app)}`, 8, size - 16, app.theme().ink);
   const legend = legendDrawn(app, 8, size - 16);
   const below = (/** @type {SVGElement[]} */ drawn, /** @type {number} */ top) => s("g", {transform: `translate(0 ${top})`}, drawn);
   const top = size + 8;
   const high = top + words.height + legend.height;
-  return s("svg", {width: size, height: high, viewBox: `0 0 ${size} ${high}`},
+  const out = size / 20; // rings around cells at the edge
+  return s("svg", {width: size + 2 * out, height: high + out, viewBox: `${-out} ${-out} ${size + 2 * out} ${high + out}`},
     painter.drawn, s("g", {}, ringsDrawn(app, size)), below(words.drawn, top), below(legend.drawn, top + words.height));
 }
 

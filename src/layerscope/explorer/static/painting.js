@@ -126,7 +126,7 @@ export function paintMap(app, painter, reduction, layer, [left, top], size) {
     const around = (/** @type {Point[]} */ points, part = 1) => points.map(([dx, dy]) => /** @type {Point} */ ([left + x + part * dx * scale, top + y + part * dy * scale]));
     const outline = around(app.grid.cell);
     if (byAmount ? Number.isNaN(byAmount.values[unit]) : mix.commonest[unit] < 0) {
-      painter.polygon(around(app.grid.cell, OUTLINE), null, theme.line, edge);
+      painter.polygon(around(app.grid.cell, OUTLINE), null, theme.muted, Math.max(0.6, 0.8 * edge));
       continue;
     }
     if (colouring === "pies") {
