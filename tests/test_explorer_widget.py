@@ -24,7 +24,7 @@ from layerscope.explorer import bundle as bundle_of
 from layerscope.explorer.arrays import exact_id, exact_ids
 from layerscope.explorer.bundle import whole
 from layerscope.explorer.server import Server
-from layerscope.explorer.widget import _got, _sent, notebook_script, settled
+from layerscope.explorer.widget import from_page, notebook_script, settled, to_page
 
 FRONT = {
     "main.js": "// @ts-check\nexport async function start() {\n  return {};\n}\n",
@@ -197,7 +197,7 @@ PAGE = """<!doctype html><meta charset="utf-8"><body><script type="module">{scri
 const bytes = (text) => new DataView(Uint8Array.from(atob(text), (one) => one.charCodeAt(0)).buffer);
 const state = {state};
 state.files = Object.fromEntries(Object.entries(state.files).map(([name, text]) => [name, bytes(text)]));
-const followers = new Set();
+const followers = window.followers = new Set();
 window.sent = [];
 window.held = state;
 const model = {{
@@ -245,7 +245,7 @@ def begun(page, address):
 
 def taken(page, made):
     """What Python makes of each selection that the page has sent."""
-    return [settled(made.description, made.files, {}, _got(one, None)) for one in page.evaluate("window.sent")]
+    return [settled(made.description, made.files, {}, from_page(one, None)) for one in page.evaluate("window.sent")]
 
 
 @needs_browser
@@ -288,7 +288,7 @@ def test_ids_that_no_number_holds_are_told_apart(tmp_path, opened):
         assert opened.locator("#title-sample").inner_text() == f"Sample {sample}"
         assert opened.locator("#panel-sample blockquote").inner_text() == arrays["texts"][row]
         assert taken(opened, made)[-1]["sample"] == sample
-        opened.evaluate("(sample) => window.set({sample})", _sent({"sample": sample + 0}, None)["sample"])
+        opened.evaluate("(sample) => window.set({sample})", to_page({"sample": sample + 0}, None)["sample"])
         assert opened.locator("#title-sample").inner_text() == f"Sample {sample}"
 
 
@@ -308,6 +308,50 @@ def test_a_widget_without_a_file_says_so(tmp_path, opened):
     text = "The widget lacks the file arrays/label.bin; make it again."
     assert opened.locator(".failed").inner_text() == text
     assert opened.evaluate("window.failed") == text
+
+
+COUNTED = """
+window.alive = 0;
+for (const name of ["ResizeObserver", "IntersectionObserver"]) {
+  const Real = window[name];
+  window[name] = class extends Real {
+    observe(...told) { window.alive += 1; super.observe(...told); }
+    disconnect() { window.alive -= 1; super.disconnect(); }
+  };
+}
+const listen = MediaQueryList.prototype.addEventListener;
+MediaQueryList.prototype.addEventListener = function (kind, follower, options) {
+  window.alive += 1;
+  options?.signal?.addEventListener("abort", () => { window.alive -= 1; });
+  return listen.call(this, kind, follower, options);
+};
+"""
+"""Counts what watches the world outside."""
+
+
+@needs_browser
+@pytest.mark.parametrize("early", [False, True])
+def test_a_view_that_is_closed_leaves_nothing_behind(tmp_path, opened, early):
+    told, files, _ = planted()
+    opened.add_init_script(COUNTED)
+    address = widget_page(tmp_path, whole(told, files))
+    if early:
+        opened.goto(address, wait_until="commit")
+        opened.wait_for_function("window.ended !== undefined")
+    else:
+        begun(opened, address)
+        assert opened.evaluate("window.alive") >= 5
+    opened.evaluate("window.ended()")
+    assert opened.evaluate("[window.alive, document.querySelectorAll('.layerscope').length, followers.size]") == [
+        0,
+        0,
+        0,
+    ]
+    sent = opened.evaluate("window.sent.length")
+    opened.emulate_media(color_scheme="dark")
+    opened.set_viewport_size({"width": 700, "height": 500})
+    opened.evaluate("window.set({layer: 'logits'})")
+    assert opened.evaluate("window.sent.length") == sent
 
 
 def heading(view, text):

@@ -28,13 +28,13 @@ NUMBERS = ("unit", "sample")
 """Of a selection; they may be None, which is nothing selected."""
 
 
-def _sent(selection: Mapping[str, Any], _: Any) -> dict[str, Any]:
+def to_page(selection: Mapping[str, Any], _: Any) -> dict[str, Any]:
     """A selection on its way to the page, whose numbers are exact up to 2^53."""
     sample = selection.get("sample")
     return dict(selection) if sample is None else {**selection, "sample": exact_id(sample)}
 
 
-def _got(selection: Mapping[str, Any], _: Any) -> dict[str, Any]:
+def from_page(selection: Mapping[str, Any], _: Any) -> dict[str, Any]:
     """A selection that comes from the page."""
     sample = selection.get("sample")
     return dict(selection) if sample is None else {**selection, "sample": int(sample)}
@@ -44,8 +44,9 @@ class Explorer(anywidget.AnyWidget):
     """A run's bundle, to be looked at in a notebook cell; what it shows needs no kernel, but the selection does.
 
     `selection` is a dict: `reduction`, `layer`, `unit`, `sample` (its id), `condition`, `measure` and `travel` (what
-    the telescope and the flow draw; None where no flow was measured), `colour` (of the maps). It is empty until the widget is shown, follows what is
-    clicked, and what is set to it, all or some of the names, is selected wherever the widget is shown.
+    the telescope and the flow draw; None where no flow was measured), `colour` (of the maps). It is empty until the
+    widget is shown, follows what is clicked, and what is set to it, all or some of the names, is selected wherever the
+    widget is shown.
 
     Args:
         bundle: from `bundle(run)` or `load_bundle(folder)`.
@@ -61,7 +62,7 @@ class Explorer(anywidget.AnyWidget):
     """The contents of bundle.json."""
     files = traitlets.Dict(read_only=True).tag(sync=True)
     """By name, the bytes of the other files."""
-    selection = traitlets.Dict().tag(sync=True, to_json=_sent, from_json=_got)
+    selection = traitlets.Dict().tag(sync=True, to_json=to_page, from_json=from_page)
     """What is selected."""
 
     def __init__(self, bundle: Bundle, **selection: Any) -> None:
