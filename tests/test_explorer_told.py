@@ -288,6 +288,10 @@ def test_what_cannot_be_saved_is_told(chromium, address):
         panel.get_by_role("button", name=re.compile("^PNG")).click()
         panel.locator(".saved:not(:empty)").wait_for()
         assert panel.locator(".saved").inner_text() == "Not saved: the browser makes no PNG of this size"
+        page.evaluate("() => Object.defineProperty(Image.prototype, 'src', {set() { this.onerror(); }})")
+        panel.get_by_role("button", name=re.compile("^PNG")).click()
+        told = "Not saved: the drawing can't be read as an image"
+        page.wait_for_function("(told) => document.querySelector('#panel-map .saved').textContent === told", arg=told)
 
 
 def test_names_that_objects_have_are_names_like_others(chromium, tmp_path):
