@@ -137,7 +137,7 @@ function topOf(app) {
   state.follow(({selection, changed}) => {
     if (!changed.has("reduction")) return;
     fill(reductions, choice("Reduction", bundle.json.reductions.map((/** @type {any} */ one) => ({value: one.name, title: one.name})), selection.reduction, (reduction) => state.select({reduction, unit: null})));
-    fill(found, sentences.filter((/** @type {any} */ one) => !one.reduction || one.reduction === selection.reduction).map((/** @type {any} */ one) => sentenceItem(one.text)));
+    fill(found, sentences.filter((/** @type {any} */ one) => !one.reduction || one.reduction === selection.reduction).map((/** @type {any} */ one) => sentenceItem(one)));
   });
   const numbers = headline.map((/** @type {any} */ one) => h("div", {}, h("b", {}, percent(one.value)), h("span", {}, `${one.title}, ${percent(one.low)} to ${percent(one.high)}`)));
   const many = bundle.samples < bundle.json.total ? `${count(bundle.samples)} of ${count(bundle.json.total)} samples shown` : `${count(bundle.samples)} samples`;
@@ -150,10 +150,10 @@ function topOf(app) {
     h("div", {"aria-label": "What was found", role: "group"}, found));
 }
 
-/** A finding: what holds in bold, then what it stands on. @param {string} text */
-function sentenceItem(text) {
-  const bracket = text.indexOf(" (");
-  return bracket < 0 ? h("li", {}, text) : h("li", {}, h("b", {}, text.slice(0, bracket)), h("span", {class: "muted"}, text.slice(bracket)));
+/** A finding: what holds in bold, then what it stands on. @param {{verdict: string, text: string}} sentence */
+function sentenceItem({verdict, text}) {
+  const end = verdict ? text.indexOf(verdict) + verdict.length : 0;
+  return h("li", {}, end ? h("b", {}, text.slice(0, end)) : null, h("span", {class: end ? "muted" : null}, text.slice(end)));
 }
 
 /** @param {App} app */
