@@ -6,8 +6,9 @@ import re
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from browsing import browser, needs_browser, saved, shown
-from planted import CLASSES, COLUMNS, CONDITIONS, LAYERS, ROWS, SAMPLES, planted
+from planted import CLASSES, COLUMNS, CONDITIONS, LAYERS, ROWS, SAMPLES, written
 from references.overlaps import longest, shared_layers, shared_mass, told
 
 pytestmark = needs_browser
@@ -19,24 +20,6 @@ UNITS = ROWS * COLUMNS
 def chromium():
     with browser() as opened:
         yield opened
-
-
-def written(folder, change=None, **options):
-    """The page of a planted bundle in which something may be changed, and its arrays."""
-    from layerscope.explorer import inline  # inside: the run-time shape checks are installed after collection starts
-    from layerscope.explorer.bundle import whole
-
-    description, files, arrays = planted(**options)
-    if change is not None:
-        change(description, arrays)
-        for name, its in description["arrays"].items():
-            files[f"arrays/{name}.bin"], its["shape"] = arrays[name].tobytes(), list(arrays[name].shape)
-    made = inline(whole(description, files))
-    policy = f'<meta http-equiv="Content-Security-Policy" content="{made.policy}">'
-    head = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>planted</title>{policy}</head>'
-    file = folder / "page.html"
-    file.write_text(f"{head}<body>{made.html}</body></html>", encoding="utf-8")
-    return file.as_uri(), arrays
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +219,8 @@ def test_overlaps_and_ceilings_are_those_of_random_halves(chromium, regions):
                 label = cell.get_attribute("aria-label")
                 assert label.endswith(f": {found[pair][0][place]:.2f}, ceiling {found[pair][1][place]:.2f}")
             assert panel.locator(".matrix td.own").count() == 3
+        found_by_axe = Axe().run(page, context="#panel-sharing").response["violations"]
+        assert not [one["id"] for one in found_by_axe if one["impact"] in ("serious", "critical")]
         cells.first.focus()
         page.keyboard.press("ArrowDown")
         page.keyboard.press("ArrowRight")

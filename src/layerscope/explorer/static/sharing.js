@@ -212,6 +212,7 @@ function sharingSvg(app) {
   const theme = app.theme();
   const painter = new SvgPainter();
   const shown = shownPairs(app);
+  if (!shown.length) return null;
   const lines = shown.map((pair, place) => {
     const top = place * (SPARK.height + 6);
     painter.text([0, top + 19], short(pairName(app, pair.one, pair.other), 34), theme.ink, "start", 11);
