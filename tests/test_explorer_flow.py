@@ -239,7 +239,7 @@ def changes(run):
 def spread(row):
     """A value and its interval, three digits each."""
     value, low, high = (f"{float(f'{row[name]:.3g}'):g}" for name in ("value", "low", "high"))
-    return f"{value} ({low} to {high})"
+    return f"{value} ({low} to {high})" if row["low"] < row["high"] else value
 
 
 def untrained(run, *rows):

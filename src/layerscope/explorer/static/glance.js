@@ -74,9 +74,9 @@ function lowestRow(rows) {
   return rows.reduce((best, row) => (row.value < best.value ? row : best));
 }
 
-/** A value with its 95 % interval. @param {Row} row @param {(value: number) => string} [written] */
+/** A value with its 95 % interval, where it has one. @param {Row} row @param {(value: number) => string} [written] */
 function withInterval({value, low, high}, written = number) {
-  return Number.isFinite(low) && Number.isFinite(high) ? `${written(value)} (${written(low)} to ${written(high)})` : written(value);
+  return low < high ? `${written(value)} (${written(low)} to ${written(high)})` : written(value);
 }
 
 /** What untrained weights have in the same layers, over their draws. @param {App} app @param {Row} from @param {Row} to */

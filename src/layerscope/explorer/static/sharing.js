@@ -16,7 +16,7 @@ import {lacking, panel} from "./panels.js";
 const SHOWN_PAIRS = 10;
 const MOST_IN_MATRIX = 20;
 const SPARK = {width: 132, height: 30, edge: 4};
-const SHARING_HOW = "Overlap of the mass of two classes at a layer: 1 = the same codes in the same shares, 0 = none in common. Few samples overlap less than many would, even those of one class: the ceiling (grey) is what random halves of each class overlap with each other, and the overlap (black) that of halves, too. Dashed: half of the ceiling, from where on a layer counts as shared.";
+const SHARING_HOW = "Overlap of the mass of two classes at a layer (thick line): 1 = the same codes in the same shares, 0 = none in common. Few samples overlap less than many, so it is that of random halves, beside the ceiling (thin line): what halves of one class overlap with each other. A layer is shared from half of the ceiling on (dashed).";
 
 /** @param {App} app */
 export function sharingView(app) {
@@ -154,9 +154,9 @@ function matrixShown(app, search) {
       return column === place ? ownCell(app, one, of(one, one)[0]) : matrixCell(app, one, other, of(one, other), search);
     })));
   rows[1].querySelector("td")?.setAttribute("tabindex", "0");
-  return h("table", {class: "matrix", role: "grid", "aria-label": `Overlap of classes at ${layer}`, onkeydown: matrixKeys},
-    h("caption", {}, `Overlap at ${layer}, in hundredths; framed: the ceiling, halves of one class. Arrow keys move, Enter finds the samples`),
-    h("thead", {}, h("tr", {}, h("td", {}), classes.map(name))), h("tbody", {}, rows));
+  const told = h("p", {class: "how"}, `Overlap at ${layer}, in hundredths; framed: halves of one class. Arrow keys move, Enter finds the samples.`);
+  return [told, h("table", {class: "matrix", role: "grid", "aria-label": `Overlap of classes at ${layer}`, onkeydown: matrixKeys},
+    h("thead", {}, h("tr", {}, h("td", {}), classes.map(name))), h("tbody", {}, rows))];
 }
 
 /** @param {App} app @param {number} one @param {number} ceiling */
@@ -233,7 +233,7 @@ function matrixPainted(app, painter, [left, top]) {
   const theme = app.theme();
   const size = 26;
   const names = 84;
-  painter.text([left, top - 8], `Overlap at ${app.state.selection.layer}, in hundredths; framed: ceiling`, theme.ink, "start", 11);
+  painter.text([left, top - 8], `Overlap at ${app.state.selection.layer}, in hundredths; framed: halves of one class`, theme.ink, "start", 11);
   classes.forEach((one, row) => {
     painter.text([left + names - 6, top + row * size + 17], short(app.bundle.className(one), 12), theme.ink, "end", 11);
     classes.slice(0, row + 1).forEach((other, column) => {
