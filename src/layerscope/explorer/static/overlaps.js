@@ -11,6 +11,8 @@
 export const LEAST_OF_CLASS = 30;
 export const MOST_CLASSES = 40;
 const HALVINGS = 2;
+/** More than a class has samples, and not too many for a number of 53 bits beside one of 32. */
+const PLACES = 2 ** 21;
 
 /**
  * The overlap of two classes at a layer is the sum over codes of the smaller of their shares, from 0 (no code in common)
@@ -68,10 +70,10 @@ function halvesOf(classOf, classes, halving) {
     const place = placeOf.get(classOf[row]);
     if (place !== undefined) members[place].push(row);
   }
-  const drawn = (/** @type {number} */ row) => scattered(row * HALVINGS + halving);
   members.forEach((rows, place) => {
-    rows.sort((one, other) => drawn(one) - drawn(other));
-    rows.forEach((row, at) => (halves[row] = 2 * place + Number(at >= rows.length >> 1)));
+    // A number drawn, and behind it the row's place: numbers alone are sorted several times as fast.
+    const drawn = Float64Array.from(rows, (row, at) => scattered(row * HALVINGS + halving) * PLACES + at).sort();
+    drawn.forEach((one, at) => (halves[rows[one % PLACES]] = 2 * place + Number(at >= rows.length >> 1)));
   });
   return halves;
 }
@@ -95,11 +97,20 @@ function sharesOf(layer, halves, many, units) {
   return shares.map((some, at) => some / sizes[Math.floor(at / units)]);
 }
 
+/** @param {Float64Array} shares Of one half. */
+function usedUnits(shares) {
+  const units = [];
+  for (let unit = 0; unit < shares.length; unit += 1) if (shares[unit]) units.push(unit);
+  return units;
+}
+
 /** @param {Float64Array} shares @param {number} units @param {Float64Array} own @param {Float64Array} cross Both are added to. */
 function addOverlaps(shares, units, own, cross) {
+  const used = Array.from({length: 2 * own.length}, (_, half) => usedUnits(shares.subarray(half * units, (half + 1) * units)));
   const overlap = (/** @type {number} */ half, /** @type {number} */ another) => {
+    const [from, to] = [half * units, another * units];
     let sum = 0;
-    for (let [at, to, end] = [half * units, another * units, (half + 1) * units]; at < end; at += 1, to += 1) sum += Math.min(shares[at], shares[to]);
+    for (const unit of used[half]) sum += Math.min(shares[from + unit], shares[to + unit]);
     return sum;
   };
   for (let one = 0; one < own.length; one += 1) {

@@ -217,7 +217,7 @@ function sharingSvg(app) {
     const top = place * (SPARK.height + 6);
     painter.text([0, top + 19], short(pairName(app, pair.one, pair.other), 34), theme.ink, "start", 11);
     return s("g", {transform: `translate(210 ${top})`, fill: "none"},
-      s("polyline", {points: sparkLine(pair.ceilings.map((some) => some / 2)), stroke: theme.line, "stroke-dasharray": "3 3"}),
+      s("polyline", {points: sparkLine(pair.ceilings.map((some) => some / 2)), stroke: theme.noise, "stroke-dasharray": "3 3"}),
       s("polyline", {points: sparkLine(pair.ceilings), stroke: theme.noise}),
       s("polyline", {points: sparkLine(pair.overlaps), stroke: theme.ink, "stroke-width": 1.6}));
   });
