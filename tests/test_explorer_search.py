@@ -283,6 +283,9 @@ def test_of_many_classes_the_commonest_are_compared(chromium, tmp_path):
         assert share(page).startswith(f"{begins}class {best[0]} and class {best[1]}: at least half ")
         assert "Compared are the 40 commonest classes" in page.locator(".sharing-notes").inner_text()
         assert "here 40 are compared" in page.locator(".sharing-matrix").inner_text()
+        _, content = saved(page, page.locator("#panel-sharing").get_by_role("button", name=re.compile("^CSV")))
+        rows = list(csv.reader(io.StringIO(content.decode(), newline="")))[1:]
+        assert {name for row in rows for name in row[:2]} == {f"class {one}" for one in range(many) if one not in left}
 
 
 def test_of_thinned_samples_every_count_says_of_how_many(chromium, tmp_path):
