@@ -142,7 +142,7 @@ function topOf(app) {
   state.follow(({selection, changed}) => {
     if (!changed.has("reduction")) return;
     pressed(reductions, named.indexOf(selection.reduction));
-    fill(found, sentences.filter((/** @type {any} */ one) => !one.reduction || one.reduction === selection.reduction).map((/** @type {any} */ one) => sentenceItem(one.text)));
+    fill(found, sentences.filter((/** @type {any} */ one) => !one.reduction || one.reduction === selection.reduction).map((/** @type {any} */ one) => sentenceItem(one)));
   });
   const numbers = headline.map((/** @type {any} */ one) => h("div", {}, h("b", {}, percent(one.value)), h("span", {}, `${one.title}, ${percent(one.low)} to ${percent(one.high)}, ${count(one.n)} samples`)));
   const many = bundle.samples < bundle.json.total ? `${count(bundle.samples)} of ${count(bundle.json.total)} samples shown` : `${count(bundle.samples)} samples`;
@@ -165,10 +165,10 @@ function picturesTold(bundle) {
   return left.length ? [`Pictures were left out to keep the file small; shown are of ${left.join(", of ")}. Codes and numbers are of all samples here.`] : [];
 }
 
-/** A finding: what holds in bold, then what it stands on. @param {string} text */
-function sentenceItem(text) {
-  const bracket = text.indexOf(" (");
-  return bracket < 0 ? h("li", {}, text) : h("li", {}, h("b", {}, text.slice(0, bracket)), h("span", {class: "muted"}, text.slice(bracket)));
+/** A finding: what holds in bold, then what it stands on. @param {{verdict: string, text: string}} sentence */
+function sentenceItem({verdict, text}) {
+  const end = verdict ? text.indexOf(verdict) + verdict.length : 0;
+  return h("li", {}, end ? h("b", {}, text.slice(0, end)) : null, h("span", {class: end ? "muted" : null}, text.slice(end)));
 }
 
 /** @param {App} app */
