@@ -223,6 +223,21 @@ def test_sprites_hold_the_very_pixels(plain, monkeypatch, side):
         np.testing.assert_array_equal(cells(made, told), expected[condition])
 
 
+def test_no_more_pictures_are_read_at_a_time_than_a_sheet_holds(plain, monkeypatch):
+    read = []
+    pictures = type(plain.recordings["clean"]).pictures
+
+    def counted(recording, rows):
+        read.append((recording.condition, len(rows)))
+        return pictures(recording, rows)
+
+    monkeypatch.setattr(type(plain.recordings["clean"]), "pictures", counted)
+    monkeypatch.setattr(sprites, "SIDE", 24)
+    told = bundle(plain, **QUIET).description["pictures"]
+    assert read == [(name, count) for name in ("clean", NOISE, PGD) for count in (0, 16, 16, 8)]
+    assert [sheet["first"] for sheet in told["clean"]["sheets"]] == [0, 16, 32]
+
+
 def test_pictures_in_colour_keep_their_channels(many):
     made = bundle(many, **QUIET)
     told = made.description["pictures"]["clean"]
@@ -277,7 +292,7 @@ def noisy_pictures(run, monkeypatch, side=40):
     """The run with large pictures that no file format makes smaller."""
     count = len(run.recordings["clean"])
     drawn = torch.randint(256, (count, 3, side, side), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    monkeypatch.setattr(type(run.recordings["clean"]), "pictures", lambda _: drawn)
+    monkeypatch.setattr(type(run.recordings["clean"]), "pictures", lambda _, rows: drawn[rows])
     return drawn
 
 
@@ -414,7 +429,7 @@ def test_what_a_run_lacks_is_told_with_the_command_that_makes_it(request, name, 
 
 
 def test_samples_that_are_neither_images_nor_texts_are_not_seen_and_that_is_told(without_attack, monkeypatch):
-    monkeypatch.setattr(type(without_attack.recordings["clean"]), "pictures", lambda _: None)
+    monkeypatch.setattr(type(without_attack.recordings["clean"]), "pictures", lambda *_: None)
     made = bundle(without_attack, max_mb=1, **QUIET)
     assert made.description["pictures"] == {}
     told = {one["what"]: one for one in made.description["missing"]}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
@@ -139,8 +140,8 @@ def _picture(run: Run, sample: int | None) -> dict[str, Any] | None:
     answers = [names[int(one.logits()[place].argmax())] for one in (clean, attacked)]
     label = "none" if clean.labels is None else names[int(clean.labels[place])]
     told = {"id": sample, "label": label, "answers": answers, "condition": condition, "figure": None}
-    before, after = clean.pictures(), attacked.pictures()
+    before, after = (one.pictures(np.array([place])) for one in (clean, attacked))
     if before is not None and after is not None:
         captions = (f"clean: {answers[0]}", "change", f"attacked: {answers[1]}")
-        told["figure"] = svg(figures.pictures(before[place] / 255, after[place] / 255, captions))
+        told["figure"] = svg(figures.pictures(before[0] / 255, after[0] / 255, captions))
     return told
