@@ -18,11 +18,11 @@ from conftest import tiny_data
 from PIL import Image
 
 from layerscope import cli, load_run
-from layerscope.errors import CorruptFileError, RunMismatchError
+from layerscope.errors import CorruptFileError, RunMismatchError, TooLargeError
 from layerscope.explorer import arrays as arrays_module
-from layerscope.explorer import bundle, load_bundle, sprites
+from layerscope.explorer import bundle, load_bundle, sprites, thinning
 from layerscope.explorer.arrays import chosen_rows, scaled
-from layerscope.explorer.bundle import NAME
+from layerscope.explorer.bundle import NAME, whole
 from layerscope.store import load_table, load_tensors, save_tensors
 
 PGD, NOISE = "pgd:linf=40/255", "noise:pgd:linf=40/255"
@@ -326,6 +326,49 @@ def test_thinning_obeys_the_bound_and_leaves_out_noise_first(plain, monkeypatch)
     assert (40, 0) in shown
     assert shown == sorted(shown, reverse=True)
     assert len({clean for clean, _ in shown}) > 3
+
+
+@pytest.mark.parametrize(("name", "least"), [("plain", 10), ("texts", 5)])
+def test_where_there_is_no_room_for_pictures_samples_are_thinned(request, name, least, monkeypatch):
+    run = request.getfixturevalue(name)
+    monkeypatch.setattr(thinning, "FEWEST", least)
+    total = len(run.recordings["clean"])
+    every, few = (bare_size(bundle(run, max_samples=most, **QUIET)) for most in (None, least))
+    counts = []
+    for share in (0.9, 0.5, 0.1):
+        bound = int(few + share * (every - few))
+        made = bundle(run, max_mb=bound / 1e6, **QUIET)
+        assert made.size <= bound
+        told = made.description
+        counts.append(told["samples"])
+        rows = chosen_rows(run.recordings["clean"], told["samples"])
+        assert array(made, "id").tolist() == run.recordings["clean"].ids.numpy()[rows].tolist()
+        assert told["samples"] < told["total"] == total
+        assert {(one["shown"], one["thinned"]) for one in told["pictures"].values()} <= {(0, told["samples"])}
+        assert counts[-1] >= least + 0.7 * share * (total - least)  # as many as fit, but for what texts differ in
+    assert counts == sorted(counts, reverse=True)
+    assert bundle(run, max_mb=few / 1e6, **QUIET).description["samples"] == least
+    told = (
+        rf"`max_mb` is [\d.e-]+, and the files take [\d.]+ MB even without pictures and of {least} samples alone; allow"
+    )
+    with pytest.raises(TooLargeError, match=told):
+        bundle(run, max_mb=(few - 100) / 1e6, **QUIET)
+
+
+def bare_size(made):
+    """Bytes of a bundle without its pictures, whose names and places are a few hundred bytes of its description."""
+    told = {
+        "pictures": {
+            name: one | {"shown": 0, "thinned": one["shown"], "rows": [], "sheets": []}
+            for name, one in made.description["pictures"].items()
+        },
+        "decoding": {
+            reduction: {layer: one | {"sheet": None} for layer, one in layers.items()}
+            for reduction, layers in made.description["decoding"].items()
+        },
+    }
+    files = {name: content for name, content in made.files.items() if name.startswith(("arrays", "texts"))}
+    return whole(made.description | told, files).size
 
 
 def test_inversions_make_room_for_samples_where_they_take_most_of_it(plain, tmp_path, monkeypatch):

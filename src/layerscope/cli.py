@@ -61,6 +61,9 @@ Source = Annotated[str, typer.Option(help=DATA_HELP)]
 Out = Annotated[Path, typer.Option(help="Folder of the run.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete a run made with other options that stands there.")]
 Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
+MaxSamples = Annotated[
+    int | None, typer.Option(help="Show so many samples, drawn from every class in proportion; by default all.")
+]
 
 
 @app.command(epilog="Example: layerscope demo --out runs/demo")
@@ -379,12 +382,15 @@ def export(
 @app.command(epilog="Example: layerscope report runs/mine")
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
-    max_mb: Annotated[float, typer.Option(help="Leave pictures out of it until it is no larger.")] = MAX_MB,
+    max_mb: Annotated[
+        float, typer.Option(help="Leave out pictures, then samples, until it is no larger, in millions of bytes.")
+    ] = MAX_MB,
+    max_samples: MaxSamples = None,
 ) -> None:
     """Print a finished run's profile again, and write its report anew."""
     with _told():
         finished = load_run(folder)
-        finished.report(max_mb=max_mb)
+        finished.report(max_mb=max_mb, max_samples=max_samples)
         _show(finished)
 
 
@@ -395,10 +401,20 @@ def view(
     host: Annotated[str, typer.Option(help="`127.0.0.1`, `localhost` or `::1`.")] = explorer.HOST,
     browser: Annotated[bool, typer.Option(help="Open the page.")] = True,
     model: Annotated[str | None, typer.Option(help=f"Where the run was made from an object. {MODEL_HELP}")] = None,
+    max_mb: Annotated[
+        float | None,
+        typer.Option(
+            help="Leave out pictures, then samples, until so many million bytes are sent; by default nothing."
+        ),
+    ] = None,
+    max_samples: MaxSamples = None,
 ) -> None:
     """Show a finished run in the browser, from this machine to this machine, until Ctrl-C ends it."""
     with _told():
-        explorer.view(load_run(folder), network=model, host=host, port=port, open_browser=browser)
+        explorer.view(
+            load_run(folder), network=model, host=host, port=port, open_browser=browser, max_samples=max_samples,
+            max_mb=max_mb,
+        )  # fmt: skip
 
 
 def main() -> None:

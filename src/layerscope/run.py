@@ -166,9 +166,9 @@ class Run:
         save_table(numbers, self.profile)
         return picture, numbers
 
-    def report(self, *, max_mb: float = MAX_MB, show_progress: bool = True) -> Path:
+    def report(self, *, max_mb: float = MAX_MB, max_samples: int | None = None, show_progress: bool = True) -> Path:
         """Write report.html anew, of at most `max_mb` million bytes; its path. See `write_report`."""
-        return write_report(self, max_mb=max_mb, show_progress=show_progress)
+        return write_report(self, max_mb=max_mb, max_samples=max_samples, show_progress=show_progress)
 
     def explore(
         self,

@@ -4,7 +4,7 @@ Where there is room for none, fewer samples.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from layerscope.errors import TooLargeError
 from layerscope.explorer.arrays import Rows, chosen_rows
@@ -59,11 +59,13 @@ def thinned(
     whole = of_rows(rows)
     conditions = run.settings["chosen"]["conditions"]
     every, noise = dict.fromkeys(conditions, 1), {name: 0 for name in conditions if name.startswith(CONTROL)}
-    none = sample_sheets(run, rows, dict.fromkeys(conditions, 0))
+    none = _no_sheets(run, rows)
     bare = whole(none, without_sheets(inverted))
     room = max_mb * MB - bare.size
     if room < 0:
-        return _of_fewer(run, rows, bare, max_mb, lambda some: of_rows(some)(none, without_sheets(inverted)))
+        return _of_fewer(
+            run, rows, bare, max_mb, lambda some: of_rows(some)(_no_sheets(run, some), without_sheets(inverted))
+        )
 
     def fitting(shown: Sheets) -> Made | None:
         found = whole(shown, inverted)
@@ -85,6 +87,34 @@ def thinned(
             return found
         step = max(step + 1, int(step * shown.size / left))
     return fitting(none) or bare
+
+
+def left_out(told: Mapping[str, Any]) -> list[str]:
+    """What a bundle does not show of its run, a sentence each, for whoever makes it and whoever reads it.
+
+    Args:
+        told: the contents of bundle.json.
+    """
+    found = []
+    if told["samples"] < told["total"]:
+        found.append(
+            f"The explorer shows {told['samples']:,} of {told['total']:,} samples, of every class in proportion."
+        )
+    lacking = {name: one for name, one in told["pictures"].items() if one["thinned"]}
+    if lacking:
+        listed = "; ".join(
+            f"{name}: {one['shown']:,} of {one['shown'] + one['thinned']:,}" for name, one in lacking.items()
+        )
+        found.append(f"For size, the explorer shows pictures of some samples alone ({listed}).")
+    layers = [layer for reduction in told["decoding"].values() for layer in reduction.values()]
+    if any(any(one["inverted"]) and one["sheet"] is None for one in layers):
+        found.append("For size, the explorer shows no inversions.")
+    return found
+
+
+def _no_sheets(run: Run, rows: Rows) -> Sheets:
+    """Of samples that have pictures: none."""
+    return sample_sheets(run, rows, dict.fromkeys(run.settings["chosen"]["conditions"], 0))
 
 
 def _of_fewer(run: Run, rows: Rows, every: Made, max_mb: float, bare: Callable[[Rows], Made]) -> Made:
