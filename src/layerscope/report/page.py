@@ -4,6 +4,7 @@ Nothing comes from the web. Every number is read from results.parquet.
 """
 
 import io
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
@@ -20,6 +21,7 @@ from rich.console import Console
 from layerscope import explorer, figures
 from layerscope.drawing import STYLE
 from layerscope.errors import TooLargeError
+from layerscope.explorer.description import description
 from layerscope.progress import bar
 from layerscope.results import MEASURES, Result, findings, select
 from layerscope.store import write
@@ -68,7 +70,8 @@ def write_report(
         raise TooLargeError(
             f"`max_mb` is {max_mb:g}, and figures, tables and script alone take {least / MB:.2g} MB; {instead}"
         )
-    room = (max_mb - least / MB) * BASE64
+    words = len(json.dumps(description(run), ensure_ascii=False).encode()) / MB  # stand in the page as they are
+    room = words + max(max_mb - least / MB - words, 0) * BASE64
     while True:
         try:
             shown = explorer.bundle(run, max_samples=max_samples, max_mb=room, show_progress=show_progress)
