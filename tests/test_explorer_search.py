@@ -27,7 +27,8 @@ def written(folder, **options):
 
     told, files, arrays = planted(**options)
     made = inline(whole(told, files))
-    policy = f'<meta http-equiv="Content-Security-Policy" content="{made.policy}">'
+    rules = f"default-src 'none'; script-src {made.scripts}; style-src 'unsafe-inline'; img-src data: blob:"
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{rules}">'
     head = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>planted</title>{policy}</head>'
     file = folder / "page.html"
     file.write_text(f"{head}<body>{made.html}</body></html>", encoding="utf-8")
