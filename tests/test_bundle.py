@@ -469,6 +469,13 @@ def test_what_a_run_lacks_is_told_with_the_command_that_makes_it(request, name, 
         assert words[0] == "layerscope"
         context = parsed(words[1:])
         assert context["out"].name == f"{name}-2" if words[1] == "run" else context["folder"].name == name
+    told = {one["what"]: shlex.split(one["command"]) for one in made.description["missing"]}
+    if "attack" in lacks:
+        asked = parsed(told["attack"][1:])
+        known = ["KIND:NORM=SIZE"] if name == "texts" else ["pgd:linf=8/255"]
+        assert (asked["attack"], asked["smallest"]) == (known, "auto")
+        minimal = "KIND:NORM" if name == "texts" else "fmn:linf,steps=50"
+        assert (parsed(told["smallest"][1:])["attack"], parsed(told["smallest"][1:])["smallest"]) == (["none"], minimal)
 
 
 def test_samples_that_are_neither_images_nor_texts_are_not_seen_and_that_is_told(without_attack, monkeypatch):

@@ -1,6 +1,7 @@
 """The command line: words to calls."""
 
 import io
+import shlex
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,15 +72,9 @@ def demo(out: Out = Path("runs/demo"), seed: Seed = 0, overwrite: Overwrite = Fa
     """Measure the bundled network on the bundled images: one to two minutes on two cores."""
     with _told():
         study = Study(
-            out,
-            "py:layerscope.demo:network",
-            "py:layerscope.demo:test_data",
-            fit_data="py:layerscope.demo:fit_data",
-            grid=(12, 12),
-            decode=("blocks.*|mean",),
-            seed=seed,
-            overwrite=overwrite,
-        )
+            out, "py:layerscope.demo:network", "py:layerscope.demo:test_data", fit_data="py:layerscope.demo:fit_data",
+            grid=(12, 12), decode=("blocks.*|mean",), seed=seed, overwrite=overwrite,
+        )  # fmt: skip
         _show(study.run())
 
 
@@ -330,15 +325,9 @@ def decode(
     """Draw what codes stand for: exemplars, inversions, attributions, names, and how far they are to be trusted."""
     with _told():
         found = decode_codes(
-            load_run(folder),
-            layer,
-            _units(unit),
-            network=model,
-            data=data,
-            attribution=None if attribution == "none" else attribution,
-            recipe="auto" if inversion else None,
-            seed=seed,
-        )
+            load_run(folder), layer, _units(unit), network=model, data=data, seed=seed,
+            attribution=None if attribution == "none" else attribution, recipe="auto" if inversion else None,
+        )  # fmt: skip
         if out is None:
             written = save_decoding(found, folder / DECODING)
         else:
@@ -347,6 +336,8 @@ def decode(
         plain = Console(soft_wrap=True, highlight=False, markup=False)
         for path in written:
             plain.print(f"Written: {path}")
+        if out is None:
+            plain.print(f"To have it in the report, too: layerscope report {shlex.quote(str(folder))}")
 
 
 @app.command(epilog="Example: layerscope export runs/demo --to embedding-atlas --layer blocks.3 --out demo-atlas")
