@@ -21,7 +21,8 @@ def written(folder, change=None, **options):
         for name, its in description["arrays"].items():
             files[f"arrays/{name}.bin"], its["shape"] = arrays[name].tobytes(), list(arrays[name].shape)
     made = inline(whole(description, files))
-    policy = f'<meta http-equiv="Content-Security-Policy" content="{made.policy}">'
+    rules = f"default-src 'none'; script-src {made.scripts}; style-src 'unsafe-inline'; img-src data: blob:"
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{rules}">'
     head = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>planted</title>{policy}</head>'
     file = folder / "page.html"
     file.write_text(f"{head}<body>{made.html}</body></html>", encoding="utf-8")

@@ -18,11 +18,11 @@ from conftest import tiny_data
 from PIL import Image
 
 from layerscope import cli, load_run
-from layerscope.errors import CorruptFileError, RunMismatchError
+from layerscope.errors import CorruptFileError, RunMismatchError, TooLargeError
 from layerscope.explorer import arrays as arrays_module
-from layerscope.explorer import bundle, load_bundle, sprites
+from layerscope.explorer import bundle, load_bundle, sprites, thinning
 from layerscope.explorer.arrays import chosen_rows, scaled
-from layerscope.explorer.bundle import NAME
+from layerscope.explorer.bundle import NAME, whole
 from layerscope.store import load_table, load_tensors, save_tensors
 
 PGD, NOISE = "pgd:linf=40/255", "noise:pgd:linf=40/255"
@@ -223,6 +223,21 @@ def test_sprites_hold_the_very_pixels(plain, monkeypatch, side):
         np.testing.assert_array_equal(cells(made, told), expected[condition])
 
 
+def test_no_more_pictures_are_read_at_a_time_than_a_sheet_holds(plain, monkeypatch):
+    read = []
+    pictures = type(plain.recordings["clean"]).pictures
+
+    def counted(recording, rows):
+        read.append((recording.condition, len(rows)))
+        return pictures(recording, rows)
+
+    monkeypatch.setattr(type(plain.recordings["clean"]), "pictures", counted)
+    monkeypatch.setattr(sprites, "SIDE", 24)
+    told = bundle(plain, **QUIET).description["pictures"]
+    assert read == [(name, count) for name in ("clean", NOISE, PGD) for count in (0, 16, 16, 8)]
+    assert [sheet["first"] for sheet in told["clean"]["sheets"]] == [0, 16, 32]
+
+
 def test_pictures_in_colour_keep_their_channels(many):
     made = bundle(many, **QUIET)
     told = made.description["pictures"]["clean"]
@@ -277,7 +292,7 @@ def noisy_pictures(run, monkeypatch, side=40):
     """The run with large pictures that no file format makes smaller."""
     count = len(run.recordings["clean"])
     drawn = torch.randint(256, (count, 3, side, side), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    monkeypatch.setattr(type(run.recordings["clean"]), "pictures", lambda _: drawn)
+    monkeypatch.setattr(type(run.recordings["clean"]), "pictures", lambda _, rows: drawn[rows])
     return drawn
 
 
@@ -311,6 +326,49 @@ def test_thinning_obeys_the_bound_and_leaves_out_noise_first(plain, monkeypatch)
     assert (40, 0) in shown
     assert shown == sorted(shown, reverse=True)
     assert len({clean for clean, _ in shown}) > 3
+
+
+@pytest.mark.parametrize(("name", "least"), [("plain", 10), ("texts", 5)])
+def test_where_there_is_no_room_for_pictures_samples_are_thinned(request, name, least, monkeypatch):
+    run = request.getfixturevalue(name)
+    monkeypatch.setattr(thinning, "FEWEST", least)
+    total = len(run.recordings["clean"])
+    every, few = (bare_size(bundle(run, max_samples=most, **QUIET)) for most in (None, least))
+    counts = []
+    for share in (0.9, 0.5, 0.1):
+        bound = int(few + share * (every - few))
+        made = bundle(run, max_mb=bound / 1e6, **QUIET)
+        assert made.size <= bound
+        told = made.description
+        counts.append(told["samples"])
+        rows = chosen_rows(run.recordings["clean"], told["samples"])
+        assert array(made, "id").tolist() == run.recordings["clean"].ids.numpy()[rows].tolist()
+        assert told["samples"] < told["total"] == total
+        assert {(one["shown"], one["thinned"]) for one in told["pictures"].values()} <= {(0, told["samples"])}
+        assert counts[-1] >= least + 0.7 * share * (total - least)  # as many as fit, but for what texts differ in
+    assert counts == sorted(counts, reverse=True)
+    assert bundle(run, max_mb=few / 1e6, **QUIET).description["samples"] == least
+    told = (
+        rf"`max_mb` is [\d.e-]+, and the files take [\d.]+ MB even without pictures and of {least} samples alone; allow"
+    )
+    with pytest.raises(TooLargeError, match=told):
+        bundle(run, max_mb=(few - 100) / 1e6, **QUIET)
+
+
+def bare_size(made):
+    """Bytes of a bundle without its pictures, whose names and places are a few hundred bytes of its description."""
+    told = {
+        "pictures": {
+            name: one | {"shown": 0, "thinned": one["shown"], "rows": [], "sheets": []}
+            for name, one in made.description["pictures"].items()
+        },
+        "decoding": {
+            reduction: {layer: one | {"sheet": None} for layer, one in layers.items()}
+            for reduction, layers in made.description["decoding"].items()
+        },
+    }
+    files = {name: content for name, content in made.files.items() if name.startswith(("arrays", "texts"))}
+    return whole(made.description | told, files).size
 
 
 def test_inversions_make_room_for_samples_where_they_take_most_of_it(plain, tmp_path, monkeypatch):
@@ -417,10 +475,17 @@ def test_what_a_run_lacks_is_told_with_the_command_that_makes_it(request, name, 
         assert words[0] == "layerscope"
         context = parsed(words[1:])
         assert context["out"].name == f"{name}-2" if words[1] == "run" else context["folder"].name == name
+    told = {one["what"]: shlex.split(one["command"]) for one in made.description["missing"]}
+    if "attack" in lacks:
+        asked = parsed(told["attack"][1:])
+        known = ["KIND:NORM=SIZE"] if name == "texts" else ["pgd:linf=8/255"]
+        assert (asked["attack"], asked["smallest"]) == (known, "auto")
+        minimal = "KIND:NORM" if name == "texts" else "fmn:linf,steps=50"
+        assert (parsed(told["smallest"][1:])["attack"], parsed(told["smallest"][1:])["smallest"]) == (["none"], minimal)
 
 
 def test_samples_that_are_neither_images_nor_texts_are_not_seen_and_that_is_told(without_attack, monkeypatch):
-    monkeypatch.setattr(type(without_attack.recordings["clean"]), "pictures", lambda _: None)
+    monkeypatch.setattr(type(without_attack.recordings["clean"]), "pictures", lambda *_: None)
     made = bundle(without_attack, max_mb=1, **QUIET)
     assert made.description["pictures"] == {}
     told = {one["what"]: one for one in made.description["missing"]}

@@ -88,6 +88,22 @@ def test_report_prints_and_draws_the_same_again(studied, first):
     assert report.read_bytes() == before
 
 
+def test_report_says_what_it_leaves_out(studied):
+    few = call("report", "runs/mine", "--max-samples", "10")
+    assert few.exit_code == 0, few.output
+    assert "Note: The explorer shows 10 of 40 samples, of every class in proportion.\n" in few.stderr
+    size = (studied / "runs/mine/report.html").stat().st_size
+    less = call("report", "runs/mine", "--max-samples", "10", "--max-mb", str((size - 1) / 1e6))
+    assert less.exit_code == 0, less.output
+    assert "Note: For size, the explorer shows pictures of some samples alone (" in less.stderr
+    assert (studied / "runs/mine/report.html").stat().st_size < size
+    none = call("report", "runs/mine", "--max-mb", "0.01")
+    assert none.exit_code == 2
+    told = " ".join(none.stderr.split())
+    assert "Error: `max_mb` is 0.01, and figures, tables and script alone take" in told
+    assert "allow more (`layerscope report runs/mine --max-mb ...`), or look at the run with `layerscope view" in told
+
+
 def test_profile_prints_every_measure_and_writes_figure_and_table(studied):
     done = call("profile", "runs/mine")
     assert done.exit_code == 0, done.output

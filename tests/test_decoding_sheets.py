@@ -1,5 +1,7 @@
 """Sheets draw what was decoded, and the command writes them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,11 +13,12 @@ from test_decoding import tiny_network
 
 from layerscope import Network, fit_atlas, load_data, load_run, record
 from layerscope.codes import Coded, encode
-from layerscope.decoding import Recipe, contact_sheet, decode, unit_sheet
+from layerscope.decoding import Recipe, contact_sheet, decode, save_decoding, unit_sheet
 from layerscope.decoding.pages import write_decoding
+from layerscope.explorer.inversions import decoded
 from layerscope.layers import Layer
 from layerscope.som import Grid
-from layerscope.store import load_tensors
+from layerscope.store import load_tensors, save_table, save_tensors
 
 MIDDLE = Layer("middle", "mean")
 
@@ -165,9 +168,60 @@ def test_without_a_folder_the_command_keeps_a_decoding_in_the_run(place):  # noq
     assert kept["inversion"].equal((255 * torch.stack([one.inverted for one in made.units])).round().to(torch.uint8))
     assert pd.read_parquet(folder / "middle.parquet")["name"].tolist() == [one.name for one in made.units]
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "middle-fidelity.parquet"), made.results)
-    few = call("decode", "runs/mine", "--layer", "middle", "--unit", "5", "--attribution", "none", "--no-inversion")
-    assert few.exit_code == 0, few.output
-    assert {name: tensor.tolist() for name, tensor in load_tensors(folder / "middle.safetensors").items()} == {
-        "units": [5]
-    }
-    assert pd.read_parquet(folder / "middle.parquet")["unit"].tolist() == [5]
+    assert "To have it in the report, too: layerscope report runs/mine\n" in done.output
+
+
+def test_a_unit_that_is_decoded_alone_leaves_the_others_as_they_are(decoding, tiny_run, tmp_path):
+    path = tmp_path / "mean" / "middle.safetensors"
+    alone = {"network": tiny_network(), "data": tiny_data(), "attribution": None, "count": 2, "show_progress": False}
+    save_decoding(decode(tiny_run, "middle", 11, recipe=Recipe(steps=10), **alone), tmp_path)
+    assert len(save_decoding(decode(tiny_run, "middle", [3, 0], recipe=None, **alone), tmp_path)) == 3
+    some = load_tensors(path)
+    assert some["units"].tolist() == [0, 3, 11]
+    assert [bool(one.any()) for one in some["inversion"]] == [False, False, True]
+    fidelity = pd.read_parquet(tmp_path / "mean" / "middle-fidelity.parquet")
+    assert "reencoding_rate" not in set(fidelity["measure"])  # of the two, since the other was one
+    save_decoding(decoding, tmp_path)
+    every, table = load_tensors(path), pd.read_parquet(tmp_path / "mean" / "middle.parquet")
+    assert every["units"].tolist() == table["unit"].tolist() == list(range(12))
+    assert every["inversion"].equal(
+        (255 * torch.stack([one.inverted for one in decoding.units])).round().to(torch.uint8)
+    )
+    assert table["nearest"].map(len).max() == 3
+    written = save_decoding(decode(tiny_run, "middle", 5, recipe=None, **alone), tmp_path)
+    assert [one.name for one in written] == ["middle.parquet", "middle.safetensors"]
+    again, rows = load_tensors(path), pd.read_parquet(tmp_path / "mean" / "middle.parquet")
+    others = [unit for unit in range(12) if unit != 5]
+    assert again["units"].equal(every["units"])
+    assert again["inversion"][others].equal(every["inversion"][others])
+    assert not again["inversion"][5].any()
+    assert rows["reencoded"].isna().tolist() == [unit == 5 for unit in range(12)]
+    assert len(rows["nearest"][5]) <= 2
+    pd.testing.assert_frame_equal(rows.drop(index=5), table.drop(index=5), check_dtype=False)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "mean" / "middle-fidelity.parquet"), decoding.results)
+    told = decoded(replace(tiny_run, folder=with_decoding(tmp_path))).told["mean"]["middle"]
+    assert told["inverted"] == [unit != 5 for unit in range(12)]
+
+
+def with_decoding(kept):
+    """A folder in which the explorer finds a decoding."""
+    (kept / "run" / "decoding").mkdir(parents=True)
+    (kept / "mean").rename(kept / "run" / "decoding" / "mean")
+    return kept / "run"
+
+
+@pytest.mark.parametrize("damage", ["format", "bytes", "table", "no table"])
+def test_what_can_not_be_read_is_decoded_anew(decoding, tmp_path, damage):
+    save_decoding(decoding, tmp_path)
+    path, table = tmp_path / "mean" / "middle.safetensors", tmp_path / "mean" / "middle.parquet"
+    if damage == "format":
+        save_tensors(path, load_tensors(path), {"schema": 7})
+    elif damage == "bytes":
+        path.write_bytes(path.read_bytes()[:-1])
+    elif damage == "table":
+        save_table(table, pd.read_parquet(table)[:-1])
+    else:
+        table.unlink()
+    few = replace(decoding, units=decoding.units[3:5])
+    save_decoding(few, tmp_path)
+    assert load_tensors(path)["units"].tolist() == pd.read_parquet(table)["unit"].tolist() == [3, 4]

@@ -18,7 +18,8 @@ from torch import nn
 
 from layerscope import Network, Run, Study, load_run
 from layerscope.errors import ProbeError, RunMismatchError
-from layerscope.explorer.probe import LIKELIEST, NEAREST, probe_of
+from layerscope.explorer import probe as probe_module
+from layerscope.explorer.probe import LIKELIEST, NEAREST, Probe, probe_of
 from layerscope.images import Resize
 
 OPTIONS = {"grid": (2, 3), "draws": 50, "untrained": 0, "attack": None, "progress": False}
@@ -102,6 +103,22 @@ def test_samples_of_the_run_get_the_codes_that_they_have_there(run, probe, place
         check_as_measured(found, run, row)
         picture = base64.b64decode(found["picture"].removeprefix("data:image/png;base64,"))
         assert (np.array(Image.open(io.BytesIO(picture))) == np.array(Image.open(file))).all()
+
+
+def test_few_vectors_are_in_memory_at_a_time(probe, monkeypatch):
+    content = encoded(np.random.default_rng(1).integers(0, 255, (6, 6), dtype=np.uint8))
+    expected, read = probe.image(content), []
+    vectors = Probe._vectors
+    monkeypatch.setattr(Probe, "_vectors", lambda *given: read.append(len(given[2])) or vectors(*given))
+    monkeypatch.setattr(probe_module, "BLOCK", 3)
+    found = probe.image(content)
+    assert max(read) == 3
+    assert len(read) > 8
+    for reduction, layers in expected["nearest"].items():
+        for before, after in zip(layers, found["nearest"][reduction], strict=True):
+            assert [one["id"] for one in after] == [one["id"] for one in before]
+            far = [one["distance"] for one in before]
+            assert [one["distance"] for one in after] == pytest.approx(far, rel=1e-5)
 
 
 def test_the_nearest_share_most_codes_up_to_a_layer_and_lie_nearest_there(run, probe, place):

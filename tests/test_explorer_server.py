@@ -1,5 +1,6 @@
 """The explorer's server, as browsers and as ill-meaning pages meet it."""
 
+import asyncio
 import json
 import logging
 import socket
@@ -15,7 +16,7 @@ from explorer_front import FILES, HOSTILE, SHOWN, front_bundle
 from layerscope.errors import AddressError, ProbeError
 from layerscope.explorer import assemble
 from layerscope.explorer.address import own_hosts
-from layerscope.explorer.application import MOST_BYTES, MOST_CHARACTERS
+from layerscope.explorer.application import MOST_BYTES, MOST_CHARACTERS, application
 from layerscope.explorer.server import Server
 
 
@@ -231,6 +232,29 @@ def test_an_upload_that_has_no_end_is_not_waited_for(server):
         assert asking.recv(65536).startswith(b"HTTP/1.1 413")
 
 
+@pytest.mark.usefixtures("front")
+def test_an_upload_that_breaks_off_is_not_probed():
+    """Whoever broke off reads no answer: it is the application's own."""
+    given, said = [{"type": "http.request", "body": b"half", "more_body": True}, {"type": "http.disconnect"}], []
+    scope = {
+        "type": "http", "method": "POST", "path": "/probe", "raw_path": b"/probe", "query_string": b"", "root_path": "",
+        "scheme": "http", "http_version": "1.1",
+        "headers": [(b"host", b"127.0.0.1:1"), (b"content-type", b"text/plain")],
+    }  # fmt: skip
+
+    async def receive():
+        return given.pop(0)
+
+    async def send(message):
+        said.append(message)
+
+    asking = Answering()
+    asyncio.run(application(front_bundle(), ["127.0.0.1:1"], probe=asking)(scope, receive, send))
+    assert said[0]["status"] == 400
+    assert json.loads(said[1]["body"]) == {"error": "It ended before its end."}
+    assert asking.most == 0
+
+
 def test_an_upload_that_breaks_off_leaves_no_trace(server, client, caplog):
     with caplog.at_level(logging.WARNING):
         with socket.create_connection(("127.0.0.1", port_of(server)), timeout=5) as asking:
@@ -313,13 +337,13 @@ def test_hosts_that_others_reach_are_refused(host):
     with pytest.raises(
         ValueError, match=r"`host` must be 127\.0\.0\.1, localhost, ::1, so that only this machine reaches"
     ):
-        Server(front_bundle(), host=host)
+        Server(front_bundle(), host=host).__enter__()
 
 
 @pytest.mark.parametrize("port", [-1, 65536])
 def test_ports_that_are_none_are_refused(port):
     with pytest.raises(ValueError, match=f"`port` must lie from 0 to 65535; got {port}"):
-        Server(front_bundle(), port=port)
+        Server(front_bundle(), port=port).__enter__()
 
 
 @pytest.mark.usefixtures("front")

@@ -141,12 +141,29 @@ def test_no_browser_is_opened_where_none_is_wanted(place, seen):
     assert seen == [""]
 
 
+def test_as_much_is_shown_as_is_asked_for(tiny_run, seen):
+    arguments = ["view", str(tiny_run.folder), "--port", "0", "--no-browser", "--max-samples", "30"]
+    done = CliRunner().invoke(app, arguments)
+    assert seen == [""]
+    seen.clear()
+    assert "Note: The explorer shows 30 of 40 samples, of every class in proportion.\n" in done.stderr
+    assert "For size" not in done.stderr
+    most = (bundle(tiny_run, max_samples=30, show_progress=False).size - 1) / 1e6
+    done = CliRunner().invoke(app, [*arguments, "--max-mb", str(most)])
+    assert done.exit_code == 0, done.output
+    assert "For size, the explorer shows pictures of some samples alone (noise:pgd:linf=8/255: 0 of 30" in done.stderr
+    done = CliRunner().invoke(app, [*arguments, "--max-mb", "0.001"])
+    assert done.exit_code == 2
+    assert "Error: `max_mb` is 0.001, and the files take" in done.stderr
+
+
 def test_what_can_not_be_served_is_told_without_a_traceback(place):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         done = CliRunner().invoke(app, ["view", "runs/mine", "--port", port, "--no-browser"])
     assert done.exit_code == 2
     assert f"Error: Port {port} of 127.0.0.1 can't be opened (Address already in use)" in done.stderr
+    assert "reading the maps" not in done.stderr  # before anything is made
     done = CliRunner().invoke(app, ["view", "runs/mine", "--host", "0.0.0.0", "--no-browser"])  # noqa: S104 - refused
     assert done.exit_code == 2
     assert "Error: `host` must be 127.0.0.1, localhost, ::1, so that only this machine" in done.stderr

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from importlib.resources import files
 
 import numpy as np
 import pandas as pd
@@ -223,6 +224,33 @@ def test_fiftyone_gets_a_data_set_of_its_own_kind(shown, tmp_path):
     assert "id" not in fields  # FiftyOne's own
 
 
+@pytest.mark.parametrize(
+    ("cell", "kept"),
+    [
+        ("=1+1", False), ("+1", False), ("-a", False), ("@a", False), ("\t=1", False), ("\r=1", False),
+        ("\n=1", False), ("\uff1d1", False), ("\uff0b1", False), ("\uff0d1", False), ("\uff20a", False),
+        ("-1+1", False), ("-1\n", False), ("-1", True), ("-1.5e-3", True), ("a=1", True), (" =1", True), ("'=1", True),
+    ],
+)  # fmt: skip
+def test_no_spreadsheet_calculates_a_cell_and_the_page_agrees(samples, tmp_path, cell, kept):
+    table = samples.table.assign(label=[cell, *samples.table["label"][1:]]).rename(columns={"source": cell})
+    odd = replace(samples, table=table)
+    for to in ("csv", "tensorboard"):
+        TOOLS[to].write(odd, tmp_path)
+    expected = cell if kept else f"'{cell}"
+    with (tmp_path / "samples.csv").open(newline="") as file:
+        head, first, *_ = csv.reader(file)
+    assert first[head.index("label")] == expected
+    assert expected in head
+    lines = (tmp_path / "metadata.tsv").read_text().split("\n")
+    head, first, *_ = (line.split("\t") for line in lines)
+    assert first[head.index("label")] == re.sub(r"\s", " ", expected)
+    script = files("layerscope.explorer").joinpath("static", "saving.js").read_text(encoding="utf-8")
+    begins, plain = (re.search(rf"const {name} = /\^(.*?)\$?/i?;", script)[1] for name in ("FORMULA", "PLAIN_NUMBER"))
+    calculated = re.match(begins, cell) and not re.fullmatch(plain, cell, re.ASCII | re.IGNORECASE)
+    assert bool(calculated) != kept
+
+
 def test_fiftyone_is_given_no_number_that_json_does_not_know(shown, tmp_path):
     table = shown.table.assign(smallest=[np.inf, np.nan, 0.5] + [0.25] * (len(shown.table) - 3))
     TOOLS["fiftyone"].write(replace(shown, table=table), tmp_path)
@@ -268,7 +296,7 @@ def test_a_row_of_metadata_stays_a_row_whatever_names_hold(samples, tmp_path):
     assert len(cells) == len(samples.table) + 1
     assert {len(row) for row in cells} == {samples.table.shape[1]}
     assert cells[0] == samples.table.columns.tolist()
-    assert {row[2] for row in cells[1:]} == {"=1+1", '"top" of all', "bottom, ü"}
+    assert {row[2] for row in cells[1:]} == {"'=1+1", '"top" of all', "bottom, ü"}
     column = cells[0].index("smallest")
     expected = ["" if pd.isna(size) else str(size) for size in samples.table["smallest"]]
     assert [row[column] for row in cells[1:]] == expected

@@ -137,10 +137,31 @@ def test_pictures_are_the_inputs_that_the_network_got_as_bytes(module, pairs, tm
         assert found.pictures().dtype == torch.uint8
         assert found.pictures().equal((255 * given).round().to(torch.uint8))
         assert load_recording(tmp_path / name).pictures().equal(found.pictures())
+        for rows in ([70, 3, 3, 119], [5], []):
+            assert found.pictures(np.array(rows, dtype=np.int64)).equal(found.pictures()[rows])
         assert found.vectors("stem|mean").equal(
             recorded(module, pairs, tmp_path / f"{name}-not", **options).vectors("stem|mean")
         )
     assert recorded(module, pairs, tmp_path / "clean-not").pictures() is None
+    assert recorded(module, pairs, tmp_path / "clean-not").pictures(np.array([0])) is None
+
+
+def test_pictures_of_some_samples_read_their_own_shards_alone(module, pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr(recording_module, "SHARD_BYTES", 1)
+    found = recorded(module, pairs, tmp_path / "clean", pictures=6)
+    expected = found.pictures()
+    last = found.folder / found.shards[-1]
+    content = bytearray(last.read_bytes())
+    content[-1] ^= 1
+    last.write_bytes(content)
+    again = load_recording(found.folder)
+    assert again.pictures(np.array([40, 2])).equal(expected[[40, 2]])
+    for rows in (np.array([2, 119]), None):
+        with pytest.raises(CorruptFileError, match=re.escape(last.name)):
+            again.pictures(rows)
+    for row in (-1, 120):
+        with pytest.raises(IndexError, match=f"`rows` must lie from 0 to 119; got {min(row, 3)} to {max(row, 3)}"):
+            load_recording(found.folder).pictures(np.array([3, row]))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import torch
 from conftest import tiny_data, tiny_module
 from torch import nn
 
-from layerscope import Coded, Network, Study, load_data, load_recording, load_run, profile, table
+from layerscope import Coded, Network, Study, load_data, load_recording, load_run, profile, report, table
 from layerscope import recording as recording_module
 from layerscope.data import Batch
 from layerscope.errors import CorruptFileError, FolderInUseError, NonFiniteError, RunMismatchError, StorageError
@@ -162,6 +162,18 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tiny_run, tmp_p
     assert measured(study(tmp_path / "again").run()) == measured(tiny_run)
     other = measured(study(tmp_path / "other", seed=1).run())
     assert other["results.parquet"] != measured(tiny_run)["results.parquet"]
+
+
+def test_a_study_whose_explorer_is_too_large_ends_with_a_report_without_it(tiny_run, tmp_path, monkeypatch, capsys):
+    folder = shutil.copytree(tiny_run.folder, tmp_path / "run")
+    whole = report.write_report
+    monkeypatch.setattr("layerscope.run.write_report", lambda run, **options: whole(run, **options | {"max_mb": 0.05}))
+    run = study(folder, progress=True).run()
+    assert "Warning: The report is without the explorer: `max_mb` is 0.05, and figures" in capsys.readouterr().err
+    page = (folder / "report.html").read_text()
+    assert "This file is without the explorer: `max_mb` is 0.05, and figures" in page
+    assert "<script" not in page
+    assert run.results.equals(tiny_run.results)
 
 
 def test_asking_again_changes_nothing(tiny_run):

@@ -1,6 +1,7 @@
 """The command line: words to calls."""
 
 import io
+import shlex
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,6 +62,9 @@ Source = Annotated[str, typer.Option(help=DATA_HELP)]
 Out = Annotated[Path, typer.Option(help="Folder of the run.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete a run made with other options that stands there.")]
 Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
+MaxSamples = Annotated[
+    int | None, typer.Option(help="Show so many samples, drawn from every class in proportion; by default all.")
+]
 
 
 @app.command(epilog="Example: layerscope demo --out runs/demo")
@@ -68,15 +72,9 @@ def demo(out: Out = Path("runs/demo"), seed: Seed = 0, overwrite: Overwrite = Fa
     """Measure the bundled network on the bundled images: one to two minutes on two cores."""
     with _told():
         study = Study(
-            out,
-            "py:layerscope.demo:network",
-            "py:layerscope.demo:test_data",
-            fit_data="py:layerscope.demo:fit_data",
-            grid=(12, 12),
-            decode=("blocks.*|mean",),
-            seed=seed,
-            overwrite=overwrite,
-        )
+            out, "py:layerscope.demo:network", "py:layerscope.demo:test_data", fit_data="py:layerscope.demo:fit_data",
+            grid=(12, 12), decode=("blocks.*|mean",), seed=seed, overwrite=overwrite,
+        )  # fmt: skip
         _show(study.run())
 
 
@@ -327,15 +325,9 @@ def decode(
     """Draw what codes stand for: exemplars, inversions, attributions, names, and how far they are to be trusted."""
     with _told():
         found = decode_codes(
-            load_run(folder),
-            layer,
-            _units(unit),
-            network=model,
-            data=data,
-            attribution=None if attribution == "none" else attribution,
-            recipe="auto" if inversion else None,
-            seed=seed,
-        )
+            load_run(folder), layer, _units(unit), network=model, data=data, seed=seed,
+            attribution=None if attribution == "none" else attribution, recipe="auto" if inversion else None,
+        )  # fmt: skip
         if out is None:
             written = save_decoding(found, folder / DECODING)
         else:
@@ -344,6 +336,8 @@ def decode(
         plain = Console(soft_wrap=True, highlight=False, markup=False)
         for path in written:
             plain.print(f"Written: {path}")
+        if out is None:
+            plain.print(f"To have it in the report, too: layerscope report {shlex.quote(str(folder))}")
 
 
 @app.command(epilog="Example: layerscope export runs/demo --to embedding-atlas --layer blocks.3 --out demo-atlas")
@@ -379,12 +373,15 @@ def export(
 @app.command(epilog="Example: layerscope report runs/mine")
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
-    max_mb: Annotated[float, typer.Option(help="Leave pictures out of it until it is no larger.")] = MAX_MB,
+    max_mb: Annotated[
+        float, typer.Option(help="Leave out pictures, then samples, until it is no larger, in millions of bytes.")
+    ] = MAX_MB,
+    max_samples: MaxSamples = None,
 ) -> None:
     """Print a finished run's profile again, and write its report anew."""
     with _told():
         finished = load_run(folder)
-        finished.report(max_mb=max_mb)
+        finished.report(max_mb=max_mb, max_samples=max_samples)
         _show(finished)
 
 
@@ -395,10 +392,20 @@ def view(
     host: Annotated[str, typer.Option(help="`127.0.0.1`, `localhost` or `::1`.")] = explorer.HOST,
     browser: Annotated[bool, typer.Option(help="Open the page.")] = True,
     model: Annotated[str | None, typer.Option(help=f"Where the run was made from an object. {MODEL_HELP}")] = None,
+    max_mb: Annotated[
+        float | None,
+        typer.Option(
+            help="Leave out pictures, then samples, until so many million bytes are sent; by default nothing."
+        ),
+    ] = None,
+    max_samples: MaxSamples = None,
 ) -> None:
     """Show a finished run in the browser, from this machine to this machine, until Ctrl-C ends it."""
     with _told():
-        explorer.view(load_run(folder), network=model, host=host, port=port, open_browser=browser)
+        explorer.view(
+            load_run(folder), network=model, host=host, port=port, open_browser=browser, max_samples=max_samples,
+            max_mb=max_mb,
+        )  # fmt: skip
 
 
 def main() -> None:

@@ -29,6 +29,10 @@ class AllWrongError(LayerscopeError, ValueError):
     """Every sample is answered wrong already, so that an attack has nothing to change."""
 
 
+class TooLargeError(LayerscopeError, ValueError):
+    """What is to be written can't be made as small as was asked."""
+
+
 class AddressError(LayerscopeError, OSError):
     """The address that a server is to listen at is in use, or not to be had."""
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from layerscope.data import Data
@@ -72,6 +73,25 @@ class Blocks:
             tensor = load_tensor(shard, self.name, check=(shard, self.name) not in self._checked)
             self._checked.add((shard, self.name))
             yield tensor.float() if tensor.is_floating_point() else tensor
+
+    def rows(self, wanted: NDArray[np.int64]) -> Tensor:
+        """(k, ...): some rows, in the order in which they are asked for; shards that hold none of them are not read.
+
+        Raises:
+            IndexError: if there is no such row.
+        """
+        start, found, places = 0, [], []
+        for shard in self.shards:
+            mapped = load_tensor(shard, self.name, check=False)
+            inside = np.flatnonzero((wanted >= start) & (wanted < start + len(mapped)))
+            own = next(iter(Blocks((shard,), self.name, self._checked))) if len(inside) else mapped
+            found.append(own[torch.from_numpy(wanted[inside] - start)])
+            places.append(inside)
+            start += len(mapped)
+        order = np.concatenate(places).argsort()
+        if len(order) < len(wanted):
+            raise IndexError(f"`rows` must lie from 0 to {start - 1}; got {wanted.min()} to {wanted.max()}.")
+        return torch.cat(found)[torch.from_numpy(order)]
 
 
 @dataclass(frozen=True)
@@ -152,15 +172,20 @@ class Recording:
             raise KeyError("Logits were not recorded.")
         return torch.cat(list(self._blocks(LOGITS)))
 
-    def pictures(self) -> Pictures | None:
+    def pictures(self, rows: NDArray[np.int64] | None = None) -> Pictures | None:
         """(n, c, h, w), uint8: the inputs as the network got them, the bounds at 0 and 255; None where none were kept.
+
+        Args:
+            rows: (k,), places of samples: of these alone, in this order; shards that hold none of them are not read.
 
         Raises:
             CorruptFileError: if a byte of them has changed on disk; names the shard.
+            IndexError: if there is no such row.
         """
         if PICTURE not in tensor_names(self.folder / self.shards[0]):
             return None
-        return torch.cat(list(self._blocks(PICTURE)))
+        kept = self._blocks(PICTURE)
+        return torch.cat(list(kept)) if rows is None else kept.rows(rows)
 
     def _blocks(self, name: str) -> Blocks:
         return Blocks(tuple(self.folder / shard for shard in self.shards), name, self._checked)

@@ -18,7 +18,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from torch import nn
@@ -37,6 +37,9 @@ from layerscope.som import Grid
 from layerscope.sources import load_data
 from layerscope.specs import OBJECT
 from layerscope.store import load_json, load_table, save_table, write
+
+if TYPE_CHECKING:
+    import layerscope.explorer.widget
 
 SCHEMA = 3
 """Of the folder; another is refused."""
@@ -166,9 +169,9 @@ class Run:
         save_table(numbers, self.profile)
         return picture, numbers
 
-    def report(self, *, max_mb: float = MAX_MB, show_progress: bool = True) -> Path:
+    def report(self, *, max_mb: float = MAX_MB, max_samples: int | None = None, show_progress: bool = True) -> Path:
         """Write report.html anew, of at most `max_mb` million bytes; its path. See `write_report`."""
-        return write_report(self, max_mb=max_mb, show_progress=show_progress)
+        return write_report(self, max_mb=max_mb, max_samples=max_samples, show_progress=show_progress)
 
     def explore(
         self,
@@ -179,7 +182,7 @@ class Run:
         max_samples: int | None = None,
         max_mb: float | None = None,
         show_progress: bool = True,
-    ) -> Any:
+    ) -> "layerscope.explorer.widget.Explorer | None":
         """Look at it: in a notebook a widget (`layerscope.explorer.Explorer`), else a page of the browser.
 
         See `layerscope.explorer.explore`.

@@ -44,7 +44,7 @@ from layerscope.codes import Coded, best_of, encode, load_codes, save_codes
 from layerscope.data import Batch, Data
 from layerscope.decoding import decode, meant, save_decoding
 from layerscope.embeddings import attackable
-from layerscope.errors import AllWrongError, CorruptFileError, RunMismatchError, StorageError
+from layerscope.errors import AllWrongError, CorruptFileError, RunMismatchError, StorageError, TooLargeError
 from layerscope.flow import flow
 from layerscope.layers import INPUT, LOGITS, Layer, choose_layers
 from layerscope.measures import profile
@@ -52,6 +52,7 @@ from layerscope.models import load_network
 from layerscope.network import Network
 from layerscope.recording import Recording, load_recording, record
 from layerscope.reductions import PerSampleReduction, parse_reduction
+from layerscope.report import write_without_explorer
 from layerscope.results import Result, table
 from layerscope.robustness import CHECKED, some_rows
 from layerscope.run import DECODING, FIT_SHARE, SCHEMA, Run, load_run, slug
@@ -319,7 +320,11 @@ class Study:
         save_json(folder / "study.json", settings | {"warnings": cautions, "checks": told, "example": example})
         self._decoded(network, measured, trained)
         run = load_run(folder)
-        run.report(show_progress=self.progress)
+        try:
+            run.report(show_progress=self.progress)
+        except TooLargeError as error:
+            self._say(f"Warning: The report is without the explorer: {error}")
+            write_without_explorer(run, str(error), show_progress=self.progress)
         return run
 
     def _perturbed(

@@ -9,13 +9,14 @@ texts.json           of texts, a list of them
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from layerscope.errors import CorruptFileError, RunMismatchError
-from layerscope.explorer.arrays import arrays, chosen_rows, exact_ids
+from layerscope.explorer.arrays import Rows, arrays, chosen_rows, exact_ids
 from layerscope.explorer.description import SCHEMA, description, missing
 from layerscope.explorer.inversions import decoded
 from layerscope.explorer.run import Run
@@ -61,18 +62,28 @@ def bundle(
         run: a finished one; see `load_run`.
         max_samples: the most samples to show, drawn from every class in proportion; all by default.
         max_mb: the most that all files may take, in millions of bytes. Pictures are left out until they do: first those
-            of noise, then all but every k-th sample's.
+            of noise, then all but every k-th sample's; and where codes and texts alone are too large, samples, drawn as
+            by `max_samples`.
         show_progress: whether to draw a progress bar, on standard error.
 
     Raises:
-        ValueError: if an option is out of range, or the files are too large even without pictures.
+        ValueError: if an option is out of range.
+        TooLargeError: if the files are larger than `max_mb` even of a hundred samples without pictures.
         CorruptFileError: if a file of the run is not what was written there.
     """
     if max_mb is not None and not max_mb > 0:
         raise ValueError(f"`max_mb` must be a number above 0, or None for no bound; got {max_mb!r}.")
-    clean = run.recordings["clean"]
+    clean, inverted = run.recordings["clean"], decoded(run)
     rows = chosen_rows(clean, max_samples, keep=run.settings["example"])
-    made, inverted = arrays(run, rows, show_progress=show_progress), decoded(run)
+    of_rows = partial(_of_rows, run, show_progress=show_progress)
+    if max_mb is None:
+        return of_rows(rows)(sample_sheets(run, rows, {}), inverted)
+    return thinned(run, rows, inverted, max_mb, of_rows)
+
+
+def _of_rows(run: Run, rows: Rows, *, show_progress: bool) -> Callable[[Sheets, Sheets], Bundle]:
+    """What makes a bundle of some samples, given pictures of them and of units."""
+    clean, made = run.recordings["clean"], arrays(run, rows, show_progress=show_progress)
     told = description(run) | {
         "samples": len(rows),
         "total": len(clean),
@@ -91,9 +102,7 @@ def bundle(
         lacks = missing(run, pictures.told, inversions.told)
         return whole(told | shown | {"missing": lacks}, files | pictures.files | inversions.files)
 
-    if max_mb is None:
-        return put_together(sample_sheets(run, rows, {}), inverted)
-    return thinned(run, rows, inverted, max_mb, put_together)
+    return put_together
 
 
 def whole(told: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle:

@@ -7,7 +7,8 @@ from typing import Any
 from layerscope.specs import OBJECT
 
 MODEL, DATA = "py:PACKAGE.MODULE:FACTORY", "folder:PATH"
-"""Stand where the reader has to fill something in."""
+BUDGET, MINIMAL = "KIND:NORM=SIZE", "KIND:NORM"
+"""Stand where the reader has to fill something in: only of images is it known how much change is little."""
 Options = Iterable[tuple[str, str | None]]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from layerscope.explorer.arrays import exact_id
-from layerscope.explorer.commands import DATA, on_run, run_again, run_with
+from layerscope.explorer.commands import BUDGET, DATA, MINIMAL, on_run, run_again, run_with
 from layerscope.explorer.run import Run
 from layerscope.recording import Recording
 from layerscope.results import MEASURES
@@ -72,7 +72,8 @@ def missing(run: Run, pictures: Mapping[str, Any], decoding: Mapping[str, Any]) 
     other, attacks, labelled = f"{folder}-2", settings["asked"]["attack"], clean.labels is not None
     found: dict[str, tuple[str, str | None]] = {}
     if not attacks:
-        command = run_with(settings, other, attack=["pgd:linf=8/255"], smallest="fmn:linf,steps=50")
+        attack = "pgd:linf=8/255" if pictures else BUDGET
+        command = run_with(settings, other, attack=[attack], smallest="auto")
         found["attack"] = ("This run has no attack: there are no perturbed paths, flips or departures.", command)
     if not labelled:
         told = "The data have no labels: maps are coloured by predictions, and accuracy is not known."
@@ -84,7 +85,7 @@ def missing(run: Run, pictures: Mapping[str, Any], decoding: Mapping[str, Any]) 
         command = on_run("decode", settings, folder, *wanted)
         found["decoding"] = ("No unit was inverted: what a code stands for is told by its samples alone.", command)
     if run.smallest is None and labelled:
-        command = run_with(settings, other, smallest="fmn:linf,steps=50")
+        command = run_with(settings, other, smallest="fmn:linf,steps=50" if pictures else MINIMAL)
         found["smallest"] = ("The smallest perturbation of a sample was not looked for.", command)
     if not (run.folder / "causal.parquet").is_file():
         command = on_run("causal", settings, folder)

@@ -54,9 +54,10 @@ def _layer(run: Run, layer: Layer, name: str) -> Sheets:
             "again."
         )
     tensors, table = load_tensors(path), load_table(path.with_name(f"{path.stem}.parquet"))
+    seen = table["reencoded"].notna() & ("inversion" in tensors)
     told = {
         "sheet": None, "width": 0, "height": 0, "columns": 0,
-        "units": tensors["units"].tolist(), "inverted": ["inversion" in tensors] * len(tensors["units"]),
+        "units": tensors["units"].tolist(), "inverted": seen.tolist(),
         **{column: [plain(value) for value in table[column].tolist()] for column in ("reencoded", "residual")},
         "names": table["name"].tolist(),
     }  # fmt: skip

@@ -2,7 +2,7 @@
 
 import sys
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -10,6 +10,9 @@ from layerscope.explorer.address import PORT
 from layerscope.explorer.bundle import bundle
 from layerscope.explorer.run import Run
 from layerscope.network import Network
+
+if TYPE_CHECKING:
+    import layerscope.explorer.widget
 
 
 def explore(
@@ -21,7 +24,7 @@ def explore(
     max_samples: int | None = None,
     max_mb: float | None = None,
     show_progress: bool = True,
-) -> Any:
+) -> "layerscope.explorer.widget.Explorer | None":
     """Look at a run: in a notebook a widget, to be the last line of a cell; else in a browser, until Ctrl-C.
 
     Args:
@@ -45,7 +48,10 @@ def explore(
     # either is loaded where it is used: who opens no explorer waits for no web server and needs no widgets
     if in_notebook():
         widget = import_module("layerscope.explorer.widget")
-        return widget.Explorer(bundle(run, max_samples=max_samples, max_mb=max_mb, show_progress=show_progress))
+        shown: layerscope.explorer.widget.Explorer = widget.Explorer(
+            bundle(run, max_samples=max_samples, max_mb=max_mb, show_progress=show_progress)
+        )
+        return shown
     import_module("layerscope.explorer.viewing").view(
         run, network=network, port=port, open_browser=open_browser, max_samples=max_samples, max_mb=max_mb,
         show_progress=show_progress,

@@ -22,36 +22,24 @@ class Inlined:
     """To stand in the body of a page, once."""
     scripts: str
     """What `script-src` of the page's Content-Security-Policy has to name."""
-    styles: str
-    """What `style-src` has to name."""
-
-    @property
-    def policy(self) -> str:
-        """The strictest policy under which the fragment works, alone in a page."""
-        return (
-            f"default-src 'none'; script-src {self.scripts}; style-src {self.styles}; img-src data: blob:; "
-            "base-uri 'none'; form-action 'none'"
-        )
 
 
-def inline(bundle: Bundle, *, before: str = "") -> Inlined:
+def inline(bundle: Bundle) -> Inlined:
     """A bundle and the explorer that shows it, in one piece of HTML.
 
     Args:
         bundle: all of its files go into the page: sprites as addresses that are pictures, what is not text as base64.
-        before: HTML that stands before the explorer.
 
     Raises:
         ValueError: if the front end can't be joined to one script; see `assemble.joined`.
     """
-    sheet = style()
     code = joined(modules() | {INLINE: entries()[INLINE]}, INLINE)
     blocks = "\n".join(_blocks(bundle))
     html = (
-        f'{before}<style>{sheet}</style>\n<div id="explorer"></div>\n<noscript><p>{NO_SCRIPT}</p></noscript>\n'
+        f'<style>{style()}</style>\n<div id="explorer"></div>\n<noscript><p>{NO_SCRIPT}</p></noscript>\n'
         f'{blocks}\n<script type="module">{code}</script>\n'
     )
-    return Inlined(html, _source(code), _source(sheet))
+    return Inlined(html, _source(code))
 
 
 def shell(title: str, *, probe: bool, note: str = "") -> str:
@@ -96,5 +84,5 @@ def _blocks(bundle: Bundle) -> Iterator[str]:
 
 
 def _source(text: str) -> str:
-    """A script or style as a Content-Security-Policy names it."""
+    """A script as a Content-Security-Policy names it."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -40,6 +40,8 @@ LIKELIEST = 5
 """Classes that are told."""
 NEAREST = 12
 """Samples that are told of each layer."""
+BLOCK = 4096
+"""Samples whose vectors are in memory at a time."""
 Shape = tuple[int, int, int]
 """Channels, height, width."""
 
@@ -124,8 +126,10 @@ class Probe:
             told = min(NEAREST, len(own))
             rows = np.flatnonzero(shared >= np.partition(shared, -told)[-told])
             fitted = self.run.atlas.maps[layer]
-            apart = fitted.scaled(self._vectors(layer, rows)) - fitted.scaled(said[layer])
-            distances = apart.norm(dim=1).numpy()
+            here = fitted.scaled(said[layer])
+            # by blocks: where few samples share codes, all of them are compared, and need not be in memory together
+            blocks = (self._vectors(layer, rows[start : start + BLOCK]) for start in range(0, len(rows), BLOCK))
+            distances = np.concatenate([(fitted.scaled(block) - here).norm(dim=1).numpy() for block in blocks])
             order = np.lexsort((rows, distances, -shared[rows]))[:told]
             yield [
                 {

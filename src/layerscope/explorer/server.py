@@ -16,15 +16,45 @@ GRACE = 2
 """Seconds that answers under way get when the server ends."""
 
 
-class Server:
-    """Serves one bundle from entering a `with` block to leaving it, in a thread of its own.
+def listen(host: str = HOST, port: int = PORT) -> socket.socket:
+    """The socket of an address, so that requests are held from now on.
+
+    Args:
+        host: `127.0.0.1`, `localhost` or `::1`.
+        port: 0 takes one that is free.
 
     Raises:
         ValueError: if the host is not loopback, or the port is none.
+        AddressError: if the port can't be had.
     """
+    if host not in BOUND:
+        raise ValueError(
+            f"`host` must be {', '.join(BOUND)}, so that only this machine reaches the run; got {host!r}. From "
+            f"another machine, forward the port: ssh -L {port}:{HOST}:{port} THIS-MACHINE."
+        )
+    if not 0 <= port < 2**16:
+        raise ValueError(f"`port` must lie from 0 to {2**16 - 1}; got {port}.")
+    try:
+        return socket.create_server((BOUND[host], port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise AddressError(
+            f"Port {port} of {host} can't be opened ({os.strerror(error.errno or 0)}); perhaps another explorer is "
+            "running there. Choose another port with `--port`, or let `--port 0` pick a free one."
+        ) from error
+
+
+class Server:
+    """Serves one bundle from entering a `with` block to leaving it, in a thread of its own."""
 
     def __init__(
-        self, bundle: Bundle, *, probe: Prober | None = None, note: str = "", host: str = HOST, port: int = PORT
+        self,
+        bundle: Bundle,
+        *,
+        probe: Prober | None = None,
+        note: str = "",
+        host: str = HOST,
+        port: int = PORT,
+        listening: socket.socket | None = None,
     ) -> None:
         """What is to be served, and where.
 
@@ -34,16 +64,10 @@ class Server:
             note: what the page tells the reader, as text.
             host: `127.0.0.1`, `localhost` or `::1`.
             port: 0 takes one that is free.
+            listening: the socket of that host, from `listen`; by default the block opens one.
         """
-        if host not in BOUND:
-            raise ValueError(
-                f"`host` must be {', '.join(BOUND)}, so that only this machine reaches the run; got {host!r}. From "
-                f"another machine, forward the port: ssh -L {port}:{HOST}:{port} THIS-MACHINE."
-            )
-        if not 0 <= port < 2**16:
-            raise ValueError(f"`port` must lie from 0 to {2**16 - 1}; got {port}.")
         self._bundle, self._probe, self._note = bundle, probe, note
-        self._host, self._port = host, port
+        self._host, self._port, self._socket = host, port, listening
 
     @property
     def address(self) -> str:
@@ -54,9 +78,10 @@ class Server:
         """Begin to serve.
 
         Raises:
+            ValueError: if the host is not loopback, or the port is none.
             AddressError: if the port can't be had.
         """
-        listening = self._listening()
+        listening = listen(self._host, self._port) if self._socket is None else self._socket
         self._port = listening.getsockname()[1]
         config = uvicorn.Config(
             application(self._bundle, own_hosts(self._port), probe=self._probe, note=self._note),
@@ -79,14 +104,3 @@ class Server:
         """Until the server ends by itself, which it does not, or the user interrupts."""
         while self._thread.is_alive():
             self._thread.join(1)
-
-    def _listening(self) -> socket.socket:
-        """The socket, so that requests are held from now on."""
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        try:
-            return socket.create_server((BOUND[self._host], self._port), family=family)
-        except OSError as error:
-            raise AddressError(
-                f"Port {self._port} of {self._host} can't be opened ({os.strerror(error.errno or 0)}); perhaps another "
-                "explorer is running there. Choose another port with `--port`, or let `--port 0` pick a free one."
-            ) from error

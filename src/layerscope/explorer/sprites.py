@@ -1,7 +1,8 @@
 """Pictures on sheets: many cells of one size in one PNG file, row by row."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from layerscope.explorer.arrays import Rows
 from layerscope.explorer.run import Run
+from layerscope.recording import Recording
 from layerscope.types import Pictures
 
 SIDE = 4096
@@ -32,18 +34,29 @@ class Sheets(NamedTuple):
 
 def sheets(pictures: Pictures, name: str) -> Sheets:
     """Cells on as few sheets as hold them, called `NAME-0`, `NAME-1`, ..."""
-    count, channels, height, width = pictures.shape
+    return laid(tuple(pictures.shape), lambda start, stop: pictures[start:stop], name)
+
+
+def laid(shape: tuple[int, ...], cells_of: Callable[[int, int], Pictures], name: str) -> Sheets:
+    """The same of cells that are asked for as each sheet is drawn: those of one sheet are in memory at a time.
+
+    Args:
+        shape: (n, c, h, w): of all cells.
+        cells_of: those from one place up to another.
+        name: of the sheets.
+    """
+    count, channels, height, width = shape
     columns = max(1, min(SIDE // width, count))
     most = columns * max(1, SIDE // height)
     found, listed = {}, []
-    for number, cells in enumerate(pictures.split(most) if count else ()):
-        here = f"{name}-{number}"
+    for number, start in enumerate(range(0, count, most)):
+        cells, here = cells_of(start, min(start + most, count)), f"{name}-{number}"
         across, down = min(columns, len(cells)), -(-len(cells) // columns)
         sheet = np.zeros((down * across, channels, height, width), np.uint8)
         sheet[: len(cells)] = cells.numpy()
-        laid = sheet.reshape(down, across, channels, height, width).transpose(0, 3, 1, 4, 2)
-        found[f"sheets/{here}.png"] = png(laid.reshape(down * height, across * width, channels))
-        listed.append({"name": here, "first": number * most, "count": len(cells)})
+        beside = sheet.reshape(down, across, channels, height, width).transpose(0, 3, 1, 4, 2)
+        found[f"sheets/{here}.png"] = png(beside.reshape(down * height, across * width, channels))
+        listed.append({"name": here, "first": start, "count": len(cells)})
     return Sheets({"width": width, "height": height, "columns": columns, "sheets": listed}, found)
 
 
@@ -65,13 +78,20 @@ def sample_sheets(run: Run, rows: Rows, every: Mapping[str, int]) -> Sheets:
     told: dict[str, Any] = {}
     files: dict[str, bytes] = {}
     for place, condition in enumerate(run.settings["chosen"]["conditions"]):
-        pictures = run.recordings[condition].pictures()
-        if pictures is None:
-            continue
-        step = every.get(condition, 1)
+        recording, step = run.recordings[condition], every.get(condition, 1)
         kept = np.arange(0, len(rows), step) if step else rows[:0]
-        made = sheets(pictures[rows[kept]], f"picture-{place}")
+        none = recording.pictures(rows[:0])
+        if none is None:
+            continue
+        made = laid((len(kept), *none.shape[1:]), partial(_cells, recording, rows[kept]), f"picture-{place}")
         left = len(rows) - len(kept)
         told[condition] = made.told | {"shown": len(kept), "thinned": left, "rows": kept.tolist() if left else None}
         files |= made.files
     return Sheets(told, files)
+
+
+def _cells(recording: Recording, rows: Rows, start: int, stop: int) -> Pictures:
+    """The pictures of some of these samples."""
+    pictures = recording.pictures(rows[start:stop])
+    assert pictures is not None  # since it has the size of one
+    return pictures

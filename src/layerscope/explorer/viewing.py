@@ -10,7 +10,8 @@ from layerscope.explorer.address import HOST, PORT
 from layerscope.explorer.bundle import bundle
 from layerscope.explorer.probe import Probe, probe_of
 from layerscope.explorer.run import Run
-from layerscope.explorer.server import Server
+from layerscope.explorer.server import Server, listen
+from layerscope.explorer.thinning import left_out
 from layerscope.network import Network
 
 LACKING = (
@@ -51,18 +52,24 @@ def view(
         AddressError: if the port can't be had.
     """
     plain = Console(soft_wrap=True, highlight=False, markup=False)
-    probe, why = _probe(run, network)
-    if why:
-        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"No probe: {why}")
-    shown = bundle(run, max_samples=max_samples, max_mb=max_mb, show_progress=show_progress)
-    with Server(shown, probe=probe, note="" if probe else LACKING, host=host, port=port) as server:
-        plain.print(f"Explorer: {server.address} (Ctrl-C ends it)")
-        if open_browser:
-            webbrowser.open(server.address)
-        try:
-            server.wait()
-        except KeyboardInterrupt:
-            plain.print("Ended.")
+    errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    # first of all: who can't have the port should not learn so after minutes
+    with listen(host, port) as listening:
+        probe, why = _probe(run, network)
+        if why:
+            errors.print(f"No probe: {why}")
+        shown = bundle(run, max_samples=max_samples, max_mb=max_mb, show_progress=show_progress)
+        for note in left_out(shown.description):
+            errors.print(f"Note: {note}")
+        told = "" if probe else LACKING
+        with Server(shown, probe=probe, note=told, host=host, listening=listening) as server:
+            plain.print(f"Explorer: {server.address} (Ctrl-C ends it)")
+            if open_browser:
+                webbrowser.open(server.address)
+            try:
+                server.wait()
+            except KeyboardInterrupt:
+                plain.print("Ended.")
 
 
 def _probe(run: Run, network: Network | nn.Module | str | None) -> tuple[Probe | None, str]:

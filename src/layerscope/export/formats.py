@@ -19,8 +19,10 @@ from layerscope.export.images import png, sheet
 from layerscope.export.rows import Samples
 from layerscope.store import replacing, write
 
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula."""
+FORMULA = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+"""What a spreadsheet takes for the beginning of a formula, in both widths; as in the page's `saving.js`."""
+NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+"""A text that begins as a formula and is none."""
 BREAKS = re.compile(r"[\t\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 """What ends a cell or a line of a TSV file, which knows no quotes, for one reader or another."""
 OWN_FIELDS = {"id": "source_id"}
@@ -124,20 +126,20 @@ def _tensors(vectors: np.ndarray) -> bytes:
 
 
 def _metadata(table: pd.DataFrame) -> bytes:
-    """A head and a row per sample; what would break a row is a space."""
+    """A head and a row per sample; what would break a row is a space, and no cell is calculated."""
     columns = [[name, *table[name].tolist()] for name in table]
     rows = zip(*([_cell(value) for value in column] for column in columns), strict=True)
     return "".join("\t".join(row) + "\n" for row in rows).encode()
 
 
 def _cell(value: Any) -> str:
-    """A cell of a TSV file; empty where there is no value."""
-    return "" if pd.isna(value) else BREAKS.sub(" ", str(value))
+    """A cell of a TSV file, which spreadsheets open, too; empty where there is no value."""
+    return "" if pd.isna(value) else BREAKS.sub(" ", str(_plain(value)))
 
 
 def _plain(text: Any) -> Any:
     """A text that no spreadsheet calculates."""
-    return f"'{text}" if isinstance(text, str) and text.startswith(FORMULAS) else text
+    return f"'{text}" if isinstance(text, str) and FORMULA.match(text) and not NUMBER.fullmatch(text) else text
 
 
 def _quoted(text: str) -> str:

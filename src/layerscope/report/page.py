@@ -4,19 +4,24 @@ Nothing comes from the web. Every number is read from results.parquet.
 """
 
 import io
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from rich.console import Console
 
 from layerscope import explorer, figures
 from layerscope.drawing import STYLE
+from layerscope.errors import TooLargeError
+from layerscope.explorer.description import description
 from layerscope.progress import bar
 from layerscope.results import MEASURES, Result, findings, select
 from layerscope.store import write
@@ -37,33 +42,82 @@ class Run(explorer.Run, Protocol):
     """What the report needs of a run."""
 
 
-def write_report(run: Run, *, max_mb: float = MAX_MB, show_progress: bool = True) -> Path:
+def write_report(
+    run: Run, *, max_mb: float = MAX_MB, max_samples: int | None = None, show_progress: bool = True
+) -> Path:
     """Write report.html into the run's folder; its path.
 
     Args:
         run: a finished one.
         max_mb: the most that the file may take, in millions of bytes: pictures are left out of the explorer until it
-            does, and the page says how many.
-        show_progress: whether to draw a progress bar.
+            does, then samples; the page says how many.
+        max_samples: the most samples that the explorer shows, drawn from every class in proportion; all by default.
+        show_progress: whether to draw progress bars and say what was left out, on standard error.
 
     Raises:
-        ValueError: if the file would be larger even without pictures.
+        ValueError: if an option is out of range.
+        TooLargeError: if the file would be larger even with a hundred samples and without pictures.
+    """
+    if not max_mb > 0:
+        raise ValueError(f"`max_mb` must be a number above 0; got {max_mb!r}.")
+    page = _rendered(run, show_progress=show_progress)
+    least = len((page("", "", ()) + explorer.inline(explorer.Bundle({}, {})).html).encode())
+    instead = (
+        f"allow more (`layerscope report {run.folder} --max-mb ...`), or look at the run with `layerscope view "
+        f"{run.folder}`."
+    )
+    if max_mb * MB <= least:
+        raise TooLargeError(
+            f"`max_mb` is {max_mb:g}, and figures, tables and script alone take {least / MB:.2g} MB; {instead}"
+        )
+    words = len(json.dumps(description(run), ensure_ascii=False).encode()) / MB  # stand in the page as they are
+    room = words + max(max_mb - least / MB - words, 0) * BASE64
+    while True:
+        try:
+            shown = explorer.bundle(run, max_samples=max_samples, max_mb=room, show_progress=show_progress)
+        except TooLargeError as error:
+            raise TooLargeError(
+                f"`max_mb` is {max_mb:g}, figures, tables and script take {least / MB:.2g} MB of it, and the explorer "
+                f"does not fit into the rest even with few samples and without pictures; {instead}"
+            ) from error
+        inlined, notes = explorer.inline(shown), explorer.left_out(shown.description)
+        content = page(Markup(inlined.html), inlined.scripts, notes).encode()  # noqa: S704 - made of escaped parts
+        over = len(content) / MB - max_mb
+        if over <= 0:
+            break
+        # what stands around each file was not known before
+        room = max(shown.size / MB - over * BASE64, 1 / MB)
+    if show_progress:
+        _say(notes)
+    return _written(run, content)
+
+
+def write_without_explorer(run: Run, why: str, *, show_progress: bool = True) -> Path:
+    """Write report.html into the run's folder with figures, tables and text alone, of whatever size; its path.
+
+    Args:
+        run: a finished one.
+        why: what keeps the explorer out of it, as the page tells it.
+        show_progress: whether to draw a progress bar, on standard error.
     """
     page = _rendered(run, show_progress=show_progress)
-    least = len((page("", "") + explorer.inline(explorer.Bundle({}, {})).html).encode())
-    if max_mb * MB <= least:
-        raise ValueError(
-            f"`max_mb` is {max_mb:g}, and figures, tables and script alone take {least / MB:.1f} MB; allow more."
-        )
-    room = (max_mb - least / MB) * BASE64
-    inlined = explorer.inline(explorer.bundle(run, max_mb=room, show_progress=show_progress))
+    return _written(run, page("", "", [f"This file is without the explorer: {why}"]).encode())
+
+
+def _say(notes: Sequence[str]) -> None:
+    plain = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    for note in notes:
+        plain.print(f"Note: {note}")
+
+
+def _written(run: Run, content: bytes) -> Path:
     path = run.folder / "report.html"
-    write(path, page(Markup(inlined.html), inlined.scripts).encode())  # noqa: S704 - made of escaped parts
+    write(path, content)
     return path
 
 
-def _rendered(run: Run, *, show_progress: bool) -> Callable[[str, str], str]:
-    """The page, but for the explorer and the names of its scripts in the policy."""
+def _rendered(run: Run, *, show_progress: bool) -> Callable[[str, str, Sequence[str]], str]:
+    """The page, but for the explorer, the names of its scripts in the policy, and what is told of it."""
     environment = Environment(
         loader=PackageLoader("layerscope.report"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
     )
@@ -92,7 +146,12 @@ def _rendered(run: Run, *, show_progress: bool) -> Callable[[str, str], str]:
         "command": explorer.run_again(run.settings, run.folder.name),
     }
     template = environment.get_template("page.html")
-    return lambda inlined, scripts: template.render(explorer=inlined, scripts=Markup(scripts), **told)  # noqa: S704 - hashes
+    return lambda inlined, scripts, notes: template.render(
+        explorer=inlined,
+        scripts=Markup(scripts),  # noqa: S704 - hashes
+        notes=notes,
+        **told,
+    )
 
 
 def _travel(run: Run, reduction: str) -> list[Figure]:
@@ -139,8 +198,8 @@ def _picture(run: Run, sample: int | None) -> dict[str, Any] | None:
     answers = [names[int(one.logits()[place].argmax())] for one in (clean, attacked)]
     label = "none" if clean.labels is None else names[int(clean.labels[place])]
     told = {"id": sample, "label": label, "answers": answers, "condition": condition, "figure": None}
-    before, after = clean.pictures(), attacked.pictures()
+    before, after = (one.pictures(np.array([place])) for one in (clean, attacked))
     if before is not None and after is not None:
         captions = (f"clean: {answers[0]}", "change", f"attacked: {answers[1]}")
-        told["figure"] = svg(figures.pictures(before[place] / 255, after[place] / 255, captions))
+        told["figure"] = svg(figures.pictures(before[0] / 255, after[0] / 255, captions))
     return told
