@@ -73,7 +73,8 @@ def _told(arrays, texts, smallest):
         "measures": {"label_information": {"title": "label information", "unit": "share", "meaning": "of the label"}},
         "results": {"columns": ["measure", "layer", "layer_index", "condition", "reduction", "value", "low", "high",
                                 "null_untrained", "null_shuffled", "n", "unit"], "rows": []},
-        "samples": SAMPLES, "total": SAMPLES, "example": 1000, "pictures": {}, "decoding": {}, "texts": texts,
+        "samples": SAMPLES, "total": SAMPLES, "example": 1000, "ids": None,
+        "pictures": {}, "decoding": {}, "texts": texts,
         "arrays": {
             name: {"type": str(array.dtype), "shape": list(array.shape), "scale": 1.0} for name, array in arrays.items()
         },

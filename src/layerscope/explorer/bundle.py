@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from layerscope.errors import CorruptFileError, RunMismatchError
-from layerscope.explorer.arrays import arrays, chosen_rows
+from layerscope.explorer.arrays import arrays, chosen_rows, exact_ids
 from layerscope.explorer.description import SCHEMA, description, missing
 from layerscope.explorer.inversions import decoded
 from layerscope.explorer.run import Run
@@ -71,7 +71,7 @@ def bundle(
     if max_mb is not None and not max_mb > 0:
         raise ValueError(f"`max_mb` must be a number above 0, or None for no bound; got {max_mb!r}.")
     clean = run.recordings["clean"]
-    rows = chosen_rows(clean, max_samples)
+    rows = chosen_rows(clean, max_samples, keep=run.settings["example"])
     made, inverted = arrays(run, rows, show_progress=show_progress), decoded(run)
     told = description(run) | {
         "samples": len(rows),
@@ -79,6 +79,7 @@ def bundle(
         "arrays": {
             name: {"type": one.type, "shape": list(one.values.shape), "scale": one.scale} for name, one in made.items()
         },
+        "ids": exact_ids(clean.ids.numpy()[rows]),
         "texts": clean.texts is not None,
     }
     files = {f"arrays/{name}.bin": one.content for name, one in made.items()}

@@ -23,6 +23,7 @@ import {count, percent} from "./elements.js";
  * @property {(rows: Set<number> | null, told: string) => void} find Set it; the maps show it under the colour `found`.
  * @property {(follower: () => void) => void} onFound
  * @property {import("./bundle.js").Source} source
+ * @property {AbortSignal} signal Aborted when the page is let go of: whatever watches the world outside ends then.
  */
 
 /** @typedef {{ink: string, muted: string, line: string, paper: Rgb, empty: string, attack: string, noise: string, accent: string}} Theme */

@@ -9,6 +9,7 @@ import {CanvasPainter, SvgPainter} from "./painter.js";
 import {sharp} from "./painting.js";
 import {lacking, panel} from "./panels.js";
 import {columnOf, gatheredStreams, placedStreams, streamsBetween, unitAtHeight} from "./streams.js";
+import {whenSeen, whenSized} from "./watching.js";
 
 /** @typedef {import("./app.js").App} App */
 /** @typedef {import("./painter.js").Painter} Painter */
@@ -89,17 +90,17 @@ function ribbonsDrawn(app, stepNow) {
     stale = !seen;
     if (step && room && seen) paintRibbons(app, new CanvasPainter(sharp(canvas, room, RIBBONS_HIGH + RIBBONS_TOP)), step, room);
   };
-  new ResizeObserver(() => {
+  whenSized(app, place, () => {
     const now = Math.floor(place.clientWidth);
     if (!now || Math.abs(now - room) < 4) return;
     room = now;
     paint();
-  }).observe(place);
+  });
   // Out of sight nothing is painted: other views need not wait for it.
-  new IntersectionObserver((entries) => {
-    seen = entries.some((one) => one.isIntersecting);
+  whenSeen(app, place, (now) => {
+    seen = now;
     if (seen && stale) paint();
-  }, {rootMargin: "120px"}).observe(place);
+  }, "120px");
   return {place, area, paint, room: () => room};
 }
 

@@ -6,6 +6,7 @@ import {count, fill, h, list} from "./elements.js";
 import {ANYTHING, ORDERS, askedTold, firstInOrder, foolingAttack, isAsked, orderTold, rowsAsked} from "./finding.js";
 import {pressSample, sampleButton} from "./links.js";
 import {lacking, panel} from "./panels.js";
+import {idOf} from "./state.js";
 
 /** @typedef {import("./app.js").App} App */
 /** @typedef {import("./finding.js").Asked} Asked */
@@ -129,8 +130,8 @@ function tick(name, label, on, turn) {
 function idField(app) {
   const problem = h("span", {class: "search-problem", role: "alert"});
   const go = () => {
-    const id = Number(input.value);
-    const known = input.value.trim() !== "" && app.bundle.rowOf.has(id);
+    const id = idOf(input.value.trim());
+    const known = id !== undefined && app.bundle.rowOf.has(id);
     fill(problem, known ? null : `No sample${ofShown(app)} has the id ${input.value.trim() || "nothing"}.`);
     if (known) {
       app.state.select({sample: id});
