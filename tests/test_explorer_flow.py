@@ -300,6 +300,15 @@ def test_the_five_answers_are_those_of_the_tables(page, tiny_run):
     assert f"{float(f'{changes(tiny_run)[row]:.3g}'):g} grid steps" in answers[4]
 
 
+def test_what_was_found_stands_in_bold_before_its_numbers(page, tiny_run):
+    found = [one for one in sentences(tiny_run.results) if one.reduction in ("", "mean")]
+    items = page.locator(".sentences li").all()
+    assert [one.inner_text() for one in items] == [one.text for one in found]
+    bold = [f"Under mean: {one.verdict}" for one in found if one.verdict]
+    assert page.locator(".sentences li b").all_inner_texts() == bold
+    assert len(bold) == len(found) - 1
+
+
 def test_every_answer_leads_to_the_view_that_shows_it(page, tiny_run):
     for question, there in [("compress", "depth"), ("expand", "depth"), ("depart", "depth"), ("change", "sample")]:
         panel(page, "glance").locator(f'[data-question="{question}"] button').click()
