@@ -10,6 +10,25 @@ LAYERS = ["input", "<script>alert(2)</script>", "logits"]
 ROWS, COLUMNS, SAMPLES = 3, 4, 300
 
 
+def written(folder, change=None, **options):
+    """The page of a planted bundle in which something may be changed, and its arrays."""
+    from layerscope.explorer import inline  # inside: the run-time shape checks are installed after collection starts
+    from layerscope.explorer.bundle import whole
+
+    description, files, arrays = planted(**options)
+    if change is not None:
+        change(description, arrays)
+        for name, its in description["arrays"].items():
+            files[f"arrays/{name}.bin"], its["shape"] = arrays[name].tobytes(), list(arrays[name].shape)
+    made = inline(whole(description, files))
+    rules = f"default-src 'none'; script-src {made.scripts}; style-src 'unsafe-inline'; img-src data: blob:"
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{rules}">'
+    head = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>planted</title>{policy}</head>'
+    file = folder / "page.html"
+    file.write_text(f"{head}<body>{made.html}</body></html>", encoding="utf-8")
+    return file.as_uri(), arrays
+
+
 def planted(*, texts=True, smallest=True):
     """The description, its files, and the arrays by name."""
     drawn = np.random.default_rng(1)
@@ -55,7 +74,8 @@ def _told(arrays, texts, smallest):
         "measures": {"label_information": {"title": "label information", "unit": "share", "meaning": "of the label"}},
         "results": {"columns": ["measure", "layer", "layer_index", "condition", "reduction", "value", "low", "high",
                                 "null_untrained", "null_shuffled", "n", "unit"], "rows": []},
-        "samples": SAMPLES, "total": SAMPLES, "example": 1000, "pictures": {}, "decoding": {}, "texts": texts,
+        "samples": SAMPLES, "total": SAMPLES, "example": 1000, "ids": None,
+        "pictures": {}, "decoding": {}, "texts": texts,
         "arrays": {
             name: {"type": str(array.dtype), "shape": list(array.shape), "scale": 1.0} for name, array in arrays.items()
         },

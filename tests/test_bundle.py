@@ -341,7 +341,7 @@ def test_where_there_is_no_room_for_pictures_samples_are_thinned(request, name, 
         assert made.size <= bound
         told = made.description
         counts.append(told["samples"])
-        rows = chosen_rows(run.recordings["clean"], told["samples"])
+        rows = chosen_rows(run.recordings["clean"], told["samples"], keep=run.settings["example"])
         assert array(made, "id").tolist() == run.recordings["clean"].ids.numpy()[rows].tolist()
         assert told["samples"] < told["total"] == total
         assert {(one["shown"], one["thinned"]) for one in told["pictures"].values()} <= {(0, told["samples"])}
@@ -408,9 +408,15 @@ def test_a_subset_has_every_class_in_proportion(plain, many):
     assert chosen_rows(recording, 33).tolist() == chosen_rows(recording, 33).tolist()
     assert chosen_rows(recording, 33, seed=1).tolist() != chosen_rows(recording, 33).tolist()
     assert chosen_rows(recording, 100).tolist() == chosen_rows(recording, None).tolist() == list(range(100))
+    for kept in (0, 65, 99):
+        assert chosen_rows(recording, 1, keep=kept).tolist() == [kept]
+        rows = chosen_rows(recording, 33, keep=kept)
+        assert kept in rows
+        counts = labels[torch.from_numpy(rows)].bincount(minlength=3) / 33
+        assert (counts - torch.tensor([0.6, 0.3, 0.1])).abs().max() <= 1.5 / 33
     made = bundle(many, max_samples=50, **QUIET)
     assert (made.description["samples"], made.description["total"]) == (50, 160)
-    rows = chosen_rows(many.recordings["clean"], 50)
+    rows = chosen_rows(many.recordings["clean"], 50, keep=many.settings["example"])
     assert array(made, "id").tolist() == many.recordings["clean"].ids.numpy()[rows].tolist()
     table = many.codes["clean"].iloc[rows]
     layers = made.description["reductions"][0]["layers"]
@@ -509,7 +515,7 @@ def test_without_attack_labels_or_images_there_is_what_there_is(without_attack, 
     made = bundle(texts, max_samples=20, **QUIET)
     assert made.description["texts"] is True
     assert made.description["pictures"] == {}
-    rows = chosen_rows(texts.recordings["clean"], 20)
+    rows = chosen_rows(texts.recordings["clean"], 20, keep=texts.settings["example"])
     assert json.loads(made.files["texts.json"]) == [texts.recordings["clean"].texts[row] for row in rows]
     assert [said for said in json.loads(made.files["texts.json"]) if "<" in said]
 

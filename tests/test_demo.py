@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from browsing import browser, needs_browser, shown
+from references.overlaps import longest, shared_layers, shared_mass, told
 
 from layerscope import demo, encode, fit_atlas, load_run
 from layerscope.codes import best_of
@@ -196,28 +197,16 @@ def test_a_newcomer_is_led_to_five_answers_which_are_those_of_the_tables(run):
     steps = run.grid.distances.numpy()
     codes = {name: clean[f"code:{name}|mean"].to_numpy() for name in layers}
     moved = sum(steps[codes[name], run.codes[PGD][f"code:{name}|mean"].to_numpy()] for name in layers)
-    shares = {
-        name: np.array(
-            [np.bincount(own[labels == label], minlength=144) / (labels == label).sum() for label in range(10)]
-        )
-        for name, own in codes.items()
-    }
-    overlaps = {
-        pair: [np.minimum(shares[name][pair[0]], shares[name][pair[1]]).sum() for name in layers]
-        for pair in combinations(range(10), 2)
-    }
-    longest = max(
-        overlaps,
-        key=lambda pair: (
-            max((k for k, one in enumerate(overlaps[pair]) if one >= 0.5), default=-1),
-            np.mean(overlaps[pair]),
-        ),
-    )
+    overlaps = shared_mass(np.array([codes[name] for name in layers]), labels, 144)
+    assert list(overlaps) == list(combinations(range(10), 2))
+    pair = longest(overlaps)
+    names = " and ".join(run.class_names[one] for one in pair)
+    shared = f"{names}: at least half of the mass that they could share {told(shared_layers(*overlaps[pair]), layers)}"
     expected = {
         "compress": [compressed, "#title-map", f"Map of {compressed}"],
         "expand": ["blocks.5", "#title-map", "Map of blocks.5"],
         "depart": [layer_of_departure(run.results, "mean", PGD, NOISE), "#title-map", None],
-        "share": [" and ".join(run.class_names[one] for one in longest), "#panel-sharing", None],
+        "share": [shared, "#panel-sharing", None],
         "change": [
             str(clean["id"].to_numpy()[moved.argmax()]),
             "#title-sample",
@@ -225,10 +214,10 @@ def test_a_newcomer_is_led_to_five_answers_which_are_those_of_the_tables(run):
         ],
     }
     with browser() as opened, shown(opened, (run.folder / "report.html").resolve().as_uri()) as page:
-        for question, (answer, place, told) in expected.items():
+        for question, (answer, place, title) in expected.items():
             item = page.locator(f'[data-question="{question}"]')
             assert answer in item.locator(".glance-answer").inner_text()
             item.get_by_role("button").click()
             assert page.locator(place).is_visible()
-            if told is not None:
-                assert page.locator(place).inner_text() == told
+            if title is not None:
+                assert page.locator(place).inner_text() == title

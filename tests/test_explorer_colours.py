@@ -9,8 +9,9 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
-from layerscope.drawing import CLASSES
+from layerscope.drawing import CLASSES, mixed, palette
 from layerscope.explorer.assemble import static
 
 MACHADO = {
@@ -49,6 +50,27 @@ def test_the_page_s_colours_of_classes_are_those_of_the_figures():
 def test_two_classes_are_told_apart(sight):
     nearest = min(np.linalg.norm(lab(one, sight) - lab(other, sight)) for one, other in combinations(CLASSES, 2))
     assert nearest > 2 * NOTICED
+
+
+def nearest(colours, sight):
+    """The smallest distance of two of some colours."""
+    seen = [lab(to_hex(one), sight) for one in colours]
+    return min(np.linalg.norm(one - other) for one, other in combinations(seen, 2))
+
+
+def test_more_than_ten_classes_are_told_apart_by_some_readers_alone():
+    # why the legend then says that colours lie close: common sight tells them apart, but red-blind readers do not
+    smallest = {sight: min(nearest(palette(many), sight) for many in range(11, 21)) for sight in MACHADO}
+    assert smallest["none"] > 16.5
+    assert smallest["tritanopia"] > 2 * NOTICED
+    assert max(smallest["protanopia"], smallest["deuteranopia"]) < 0.4
+
+
+@pytest.mark.parametrize("sight", MACHADO)
+@pytest.mark.parametrize(("purity", "least"), [(0.4, 4.4), (0.7, 7.1)])
+def test_pale_cells_of_ten_classes_are_told_apart_less_well_and_by_more_than_is_just_noticed(purity, least, sight):
+    counts = np.full((10, 10), (1 - purity) / 9) + np.eye(10) * (purity - (1 - purity) / 9)
+    assert nearest(mixed(counts, palette(10)), sight) > least > 1.9 * NOTICED
 
 
 @pytest.mark.parametrize("sight", MACHADO)

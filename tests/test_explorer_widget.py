@@ -1,6 +1,8 @@
 """The explorer in a notebook: what the widget holds, what it refuses, and a real JupyterLab that shows it."""
 
 import ast
+import base64
+import json
 import re
 import shutil
 import subprocess
@@ -11,12 +13,18 @@ from types import SimpleNamespace
 import httpx
 import numpy as np
 import pytest
+from browsing import browser, needs_browser
+from bundles import without_attack
 from notebook import CHROMIUM, PATIENCE, notebook
+from planted import planted
 
 from layerscope import explorer
 from layerscope.explorer import assemble
 from layerscope.explorer import bundle as bundle_of
+from layerscope.explorer.arrays import exact_id, exact_ids
+from layerscope.explorer.bundle import whole
 from layerscope.explorer.server import Server
+from layerscope.explorer.widget import from_page, notebook_script, settled, to_page
 
 FRONT = {
     "main.js": "// @ts-check\nexport async function start() {\n  return {};\n}\n",
@@ -84,7 +92,7 @@ def test_a_selection_is_set_in_whole_or_in_part(bundle, front):
         ({"reduction": "max", "layer": "stem"}, "`reduction` must be one of mean, sketch:512; got 'max'."),
         ({"condition": "fit"}, "`condition` must be one of clean, noise:pgd:linf=8/255, pgd:linf=8/255; got 'fit'."),
         ({"measure": "beauty"}, "`measure` must be one of accuracy, participation_ratio, "),
-        ({"travel": "beauty"}, "`travel` must be one of accuracy, participation_ratio, "),
+        ({"travel": "beauty"}, ", None; got 'beauty'."),
         ({"colour": "pink"}, "`colour` must be one of class, pies, hits, umatrix, homogeneity, flips, shift, found;"),
         ({"unit": 12}, "`unit` must lie from 0 to 11, or be None; got 12."),
         ({"unit": -1}, "`unit` must lie from 0 to 11, or be None; got -1."),
@@ -105,8 +113,6 @@ def test_what_is_not_there_cannot_be_selected(bundle, widget, asked, text):
 
 
 def test_a_layer_that_the_other_reduction_does_not_have_is_dropped(bundle):
-    from layerscope.explorer.widget import settled
-
     two = [{"name": "mean", "layers": ["a", "b"]}, {"name": "max", "layers": ["b", "c"]}]
     told = {**bundle.description, "reductions": two}
     assert settled(told, bundle.files, {"layer": "a", "unit": 1}, {"reduction": "max"}) == {
@@ -185,6 +191,167 @@ def test_a_notebook_shows_it_and_the_selection_goes_both_ways(tiny_run, tmp_path
         shown.run(5)
         shown.page.wait_for_function("() => !document.querySelector('.layerscope')", timeout=PATIENCE)
         assert heard == []
+
+
+PAGE = """<!doctype html><meta charset="utf-8"><body><script type="module">{script}
+const bytes = (text) => new DataView(Uint8Array.from(atob(text), (one) => one.charCodeAt(0)).buffer);
+const state = {state};
+state.files = Object.fromEntries(Object.entries(state.files).map(([name, text]) => [name, bytes(text)]));
+const followers = window.followers = new Set();
+window.sent = [];
+window.held = state;
+const model = {{
+  get: (name) => state[name],
+  set: (name, value) => {{ state[name] = value; window.sent.push(value); }},
+  save_changes: () => undefined,
+  on: (_, follower) => followers.add(follower),
+  off: (_, follower) => followers.delete(follower),
+}};
+window.set = (selection) => {{ state.selection = selection; followers.forEach((one) => one()); }};
+const began = render({{model, el: document.body}});
+window.ended = async () => (await began)();
+window.failed = began.then(() => "", (error) => error.message);
+</script></body>"""
+"""A notebook's part of a widget, as the page sees it."""
+
+
+def widget_page(folder, made, selection=None, files=None):
+    """The widget of a bundle in a page without a notebook."""
+    kept = made.files if files is None else files
+    sent = {name: base64.b64encode(content).decode() for name, content in kept.items() if name != "bundle.json"}
+    state = json.dumps({"bundle": dict(made.description), "files": sent, "selection": selection or {}})
+    script = notebook_script().replace("export default {render};", "")
+    page = folder / "widget.html"
+    page.write_text(PAGE.format(script=script, state=state.replace("<", "\\u003c")), encoding="utf-8")
+    return page.as_uri()
+
+
+@pytest.fixture
+def opened():
+    with browser() as chromium:
+        page = chromium.new_page()
+        page.set_default_timeout(10_000)
+        complaints = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        yield page
+        assert not complaints
+
+
+def begun(page, address):
+    page.goto(address)
+    page.wait_for_selector("[data-ready]")
+    page.wait_for_function("window.sent.length > 0")
+
+
+def taken(page, made):
+    """What Python makes of each selection that the page has sent."""
+    return [settled(made.description, made.files, {}, from_page(one, None)) for one in page.evaluate("window.sent")]
+
+
+@needs_browser
+def test_python_takes_what_the_page_sends_of_a_run_without_attack(tmp_path, opened):
+    made = bundle_of(without_attack(tmp_path / "run"), show_progress=False)
+    begun(opened, widget_page(tmp_path, made))
+    opened.get_by_role("button", name="stem", exact=True).click()
+    first, last = taken(opened, made)[0], taken(opened, made)[-1]
+    assert first["travel"] is None
+    assert (last["layer"], last["condition"], last["travel"]) == ("stem", "clean", None)
+
+
+@needs_browser
+def test_python_takes_what_the_page_sends_of_a_few_samples_and_no_sample_stays_none(tiny_run, tmp_path, opened):
+    made = bundle_of(tiny_run, max_samples=5, show_progress=False)
+    assert made.description["example"] in np.frombuffer(made.files["arrays/id.bin"], "<f8")
+    begun(opened, widget_page(tmp_path, made))
+    assert taken(opened, made)[-1]["sample"] == made.description["example"]
+    opened.evaluate("window.set({...window.held.selection, sample: null})")
+    assert opened.locator("#title-sample").inner_text() == "Sample"
+    opened.get_by_role("button", name="input", exact=True).click()
+    last = taken(opened, made)[-1]
+    assert (last["layer"], last["sample"]) == ("input", None)
+
+
+@needs_browser
+def test_ids_that_no_number_holds_are_told_apart(tmp_path, opened):
+    told, files, arrays = planted()
+    ids = [-5, 2**60, 2**60 + 1, *range(2**53 - 2, 2**53 + 2), *(100 + np.arange(293)).tolist()]
+    files["arrays/id.bin"] = np.array(ids, np.int64).astype("<f8").tobytes()
+    listed = exact_ids(np.array(ids, np.int64))
+    assert listed == [str(one) for one in ids]
+    made = whole(told | {"ids": listed, "example": exact_id(2**60 + 1)}, files)
+    begun(opened, widget_page(tmp_path, made))
+    assert taken(opened, made)[-1]["sample"] == 2**60 + 1
+    for sample in (-5, 2**60, 2**53, 2**53 + 1):
+        row = ids.index(sample)
+        opened.locator('[name="id"]').fill(str(sample))
+        opened.locator('[name="id"]').press("Enter")
+        assert opened.locator("#title-sample").inner_text() == f"Sample {sample}"
+        assert opened.locator("#panel-sample blockquote").inner_text() == arrays["texts"][row]
+        assert taken(opened, made)[-1]["sample"] == sample
+        opened.evaluate("(sample) => window.set({sample})", to_page({"sample": sample + 0}, None)["sample"])
+        assert opened.locator("#title-sample").inner_text() == f"Sample {sample}"
+
+
+def test_numbers_that_a_page_holds_exactly_stay_numbers():
+    assert exact_ids(np.array([-(2**53) + 1, 2**53 - 1])) is None
+    assert exact_ids(np.array([0, -(2**63)])) == ["0", str(-(2**63))]
+    assert (exact_id(2**53 - 1), exact_id(2**53)) == (2**53 - 1, str(2**53))
+
+
+@needs_browser
+def test_a_widget_without_a_file_says_so(tmp_path, opened):
+    told, files, _ = planted()
+    made = whole(told, files)
+    lacking = {name: content for name, content in made.files.items() if name != "arrays/label.bin"}
+    opened.goto(widget_page(tmp_path, made, files=lacking))
+    opened.wait_for_selector('[role="alert"].failed')
+    text = "The widget lacks the file arrays/label.bin; make it again."
+    assert opened.locator(".failed").inner_text() == text
+    assert opened.evaluate("window.failed") == text
+
+
+COUNTED = """
+window.alive = 0;
+for (const name of ["ResizeObserver", "IntersectionObserver"]) {
+  const Real = window[name];
+  window[name] = class extends Real {
+    observe(...told) { window.alive += 1; super.observe(...told); }
+    disconnect() { window.alive -= 1; super.disconnect(); }
+  };
+}
+const listen = MediaQueryList.prototype.addEventListener;
+MediaQueryList.prototype.addEventListener = function (kind, follower, options) {
+  window.alive += 1;
+  options?.signal?.addEventListener("abort", () => { window.alive -= 1; });
+  return listen.call(this, kind, follower, options);
+};
+"""
+"""Counts what watches the world outside."""
+
+
+@needs_browser
+@pytest.mark.parametrize("early", [False, True])
+def test_a_view_that_is_closed_leaves_nothing_behind(tmp_path, opened, early):
+    told, files, _ = planted()
+    opened.add_init_script(COUNTED)
+    address = widget_page(tmp_path, whole(told, files))
+    if early:
+        opened.goto(address, wait_until="commit")
+        opened.wait_for_function("window.ended !== undefined")
+    else:
+        begun(opened, address)
+        assert opened.evaluate("window.alive") >= 5
+    opened.evaluate("window.ended()")
+    assert opened.evaluate("[window.alive, document.querySelectorAll('.layerscope').length, followers.size]") == [
+        0,
+        0,
+        0,
+    ]
+    sent = opened.evaluate("window.sent.length")
+    opened.emulate_media(color_scheme="dark")
+    opened.set_viewport_size({"width": 700, "height": 500})
+    opened.evaluate("window.set({layer: 'logits'})")
+    assert opened.evaluate("window.sent.length") == sent
 
 
 def heading(view, text):

@@ -6,7 +6,7 @@ from math import nan
 import pytest
 
 from layerscope.results import Place, finding, table
-from layerscope.summary import Claim, _difference, attack_pairs, layer_of_departure, summary
+from layerscope.summary import Claim, Sentence, _difference, attack_pairs, layer_of_departure, sentences, summary
 
 PGD, NOISE = "pgd:linf=8/255", "noise:pgd:linf=8/255"
 NAMES = ("input", "stem", "block", "logits")
@@ -311,14 +311,30 @@ def test_what_depends_on_the_reduction_is_told_beside_what_does_not():
         + diversifying("sketch:8")
         + flips((0.1, 0.2, 0.9, 1.0), (0.1, 0.2, 0.2, 0.4), reduction="sketch:8")
     )
-    sentences = summary(table(mean + sketch))
-    assert len(sentences) == 7
-    assert sentences[-1] == (
+    found = summary(table(mean + sketch))
+    assert len(found) == 7
+    assert found[-1] == (
         f"What depends on the reduction: under mean the network compresses, {UNTOLD}, "
         f"under sketch:8 every block is wider than the input, {UNTOLD}; "
         f"under mean {PGD} parts from noise at stem, under sketch:8 {PGD} parts from noise at block. "
         f"What does not: codes become diverse with depth, {UNTOLD}."
     )
+
+
+def test_a_sentence_says_what_it_is_made_of():
+    rates = (0.1, 0.5, 0.9, 1.0), (0.1, 0.2, 0.2, 0.4)
+    mean = narrowing() + diversifying() + flips(*rates)
+    found = sentences(table(mean + narrowing("sketch:8") + flips(*rates, reduction="sketch:8")))
+    assert [(one.reduction, one.subject) for one in found] == [
+        ("mean", "compression"), ("mean", "expansion"), ("mean", PGD),
+        ("sketch:8", "compression"), ("sketch:8", PGD), ("", ""),
+    ]  # fmt: skip
+    assert found[0].verdict == f"the network compresses, {UNTOLD}"
+    assert found[0].detail == f"{BELOW}; {FEW}"
+    assert found[2].verdict == f"{PGD} parts from noise at stem"
+    for one in found[:-1]:
+        assert one.text == f"Under {one.reduction}: {one.verdict} ({one.detail})."
+    assert found[-1] == Sentence("", "", "", "", "mean and sketch:8 agree on every verdict.")
 
 
 def test_only_what_both_reductions_can_tell_is_compared():

@@ -26,10 +26,17 @@ CONTROLS = ("random", "codes")
 
 
 class Sentence(NamedTuple):
-    """A finding in words, and the reduction that it holds under: empty where it is about several."""
+    """A finding in words, and what they are made of: all but `text` is empty where it is about several reductions."""
 
     reduction: str
+    """That it holds under."""
+    subject: str
+    """`compression`, `expansion`, an attack's condition, `vulnerability_homogeneity` or `vulnerability_gap`."""
+    verdict: str
+    detail: str
+    """The numbers that the verdict stands on."""
     text: str
+    """All of it as one sentence."""
 
 
 class Headline(NamedTuple):
@@ -74,12 +81,14 @@ def sentences(results: pd.DataFrame) -> list[Sentence]:
     reductions = [name for name in results["reduction"].unique() if name]
     told = {reduction: _claims(results, reduction) for reduction in reductions}
     own = [
-        Sentence(reduction, f"Under {reduction}: {claim.verdict} ({claim.detail}).")
+        Sentence(
+            reduction, subject, claim.verdict, claim.detail, f"Under {reduction}: {claim.verdict} ({claim.detail})."
+        )
         for reduction, claims in told.items()
-        for claim in claims.values()
+        for subject, claim in claims.items()
     ]
     differences = [_difference(first, told[first], other, told[other]) for first, other in pairwise(reductions)]
-    return own + [Sentence("", text) for text in differences]
+    return own + [Sentence("", "", "", "", text) for text in differences]
 
 
 def causal_summary(results: pd.DataFrame) -> list[str]:

@@ -17,6 +17,8 @@ NONE = -1
 """Stands for a label, or a prediction, that there is not."""
 STEPS = np.iinfo(np.uint16).max
 """The largest number that an array of scaled values holds."""
+EXACT = 2**53 - 1
+"""The largest whole number up to which a page tells each from the next."""
 Rows = NDArray[np.int64]
 """Places of samples in the recordings, in order."""
 
@@ -70,10 +72,26 @@ def scaled(values: NDArray[np.float64]) -> Array:
     return Array(np.rint(values / scale).astype(np.uint16), scale)
 
 
-def chosen_rows(recording: Recording, most: int | None, *, seed: int = 0) -> Rows:
+def exact_ids(ids: NDArray[np.int64]) -> list[str] | None:
+    """The ids as text, where one of them is further from 0 than a page's numbers are exact; else None."""
+    return None if (abs(ids.astype(object)) <= EXACT).all() else [str(one) for one in ids.tolist()]
+
+
+def exact_id(sample: int) -> int | str:
+    """An id as a page reads it: a number, or text where its numbers are not exact."""
+    return sample if abs(sample) <= EXACT else str(sample)
+
+
+def chosen_rows(recording: Recording, most: int | None, *, keep: int | None = None, seed: int = 0) -> Rows:
     """All rows, or `most` of them: of every class in proportion, of small ones at random.
 
     Classes are labels, or predictions where there are none.
+
+    Args:
+        recording: of the samples.
+        most: how many; None takes all.
+        keep: the id of a sample that is taken whatever is drawn.
+        seed: of the draw.
 
     Raises:
         ValueError: if `most` is no whole number of at least 1.
@@ -89,6 +107,8 @@ def chosen_rows(recording: Recording, most: int | None, *, seed: int = 0) -> Row
     drawn = pd.Series(own[order]).groupby(own[order])
     # a class's r-th of m samples stands at (r + 1/2) / m: the first `most` of all have every class in proportion
     standing = (drawn.cumcount().to_numpy() + 0.5) / drawn.transform("size").to_numpy()
+    if keep is not None:
+        standing[recording.ids.numpy()[order] == keep] = 0.0
     return np.sort(order[np.argsort(standing, kind="stable")[:most]])
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from layerscope.errors import CorruptFileError, RunMismatchError
-from layerscope.explorer.arrays import Rows, arrays, chosen_rows
+from layerscope.explorer.arrays import Rows, arrays, chosen_rows, exact_ids
 from layerscope.explorer.description import SCHEMA, description, missing
 from layerscope.explorer.inversions import decoded
 from layerscope.explorer.run import Run
@@ -73,7 +73,8 @@ def bundle(
     """
     if max_mb is not None and not max_mb > 0:
         raise ValueError(f"`max_mb` must be a number above 0, or None for no bound; got {max_mb!r}.")
-    rows, inverted = chosen_rows(run.recordings["clean"], max_samples), decoded(run)
+    rows = chosen_rows(run.recordings["clean"], max_samples, keep=run.settings["example"])
+    inverted = decoded(run)
     of_rows = partial(_of_rows, run, show_progress=show_progress)
     if max_mb is None:
         return of_rows(rows)(sample_sheets(run, rows, {}), inverted)
@@ -89,6 +90,7 @@ def _of_rows(run: Run, rows: Rows, *, show_progress: bool) -> Callable[[Sheets, 
         "arrays": {
             name: {"type": one.type, "shape": list(one.values.shape), "scale": one.scale} for name, one in made.items()
         },
+        "ids": exact_ids(clean.ids.numpy()[rows]),
         "texts": clean.texts is not None,
     }
     files = {f"arrays/{name}.bin": one.content for name, one in made.items()}

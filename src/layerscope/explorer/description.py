@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from layerscope.explorer.arrays import exact_id
 from layerscope.explorer.commands import BUDGET, DATA, MINIMAL, on_run, run_again, run_with
 from layerscope.explorer.run import Run
 from layerscope.recording import Recording
@@ -46,7 +47,7 @@ def description(run: Run) -> dict[str, Any]:
             "kind": run.grid.kind, "rows": run.grid.rows, "columns": run.grid.columns, "topology": run.grid.topology,
             "positions": _positions(run.grid),
         },
-        "example": settings["example"],
+        "example": None if settings["example"] is None else exact_id(settings["example"]),
         "departure": {
             name: {
                 attack: layer_of_departure(results, name, attack, control) for attack, control in attack_pairs(results)

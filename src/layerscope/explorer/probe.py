@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from layerscope.codes import encode_vectors
 from layerscope.data import Batch
 from layerscope.errors import NonFiniteError, ProbeError
+from layerscope.explorer.arrays import exact_id
 from layerscope.explorer.run import Run
 from layerscope.images import Resize, pictures
 from layerscope.layers import INPUT, LOGITS, Layer
@@ -131,7 +132,11 @@ class Probe:
             distances = np.concatenate([(fitted.scaled(block) - here).norm(dim=1).numpy() for block in blocks])
             order = np.lexsort((rows, distances, -shared[rows]))[:told]
             yield [
-                {"id": int(own["id"][rows[one]]), "shared": int(shared[rows[one]]), "distance": float(distances[one])}
+                {
+                    "id": exact_id(int(own["id"][rows[one]])),
+                    "shared": int(shared[rows[one]]),
+                    "distance": float(distances[one]),
+                }
                 for one in order
             ]
 

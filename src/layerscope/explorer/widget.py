@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from layerscope.explorer.arrays import exact_id
 from layerscope.explorer.assemble import entries, joined, modules, style
 from layerscope.explorer.bundle import DESCRIPTION, Bundle
 
@@ -27,12 +28,25 @@ NUMBERS = ("unit", "sample")
 """Of a selection; they may be None, which is nothing selected."""
 
 
+def to_page(selection: Mapping[str, Any], _: Any) -> dict[str, Any]:
+    """A selection on its way to the page, whose numbers are exact up to 2^53."""
+    sample = selection.get("sample")
+    return dict(selection) if sample is None else {**selection, "sample": exact_id(sample)}
+
+
+def from_page(selection: Mapping[str, Any], _: Any) -> dict[str, Any]:
+    """A selection that comes from the page."""
+    sample = selection.get("sample")
+    return dict(selection) if sample is None else {**selection, "sample": int(sample)}
+
+
 class Explorer(anywidget.AnyWidget):
     """A run's bundle, to be looked at in a notebook cell; what it shows needs no kernel, but the selection does.
 
     `selection` is a dict: `reduction`, `layer`, `unit`, `sample` (its id), `condition`, `measure` and `travel` (what
-    the telescope and the flow draw), `colour` (of the maps). It is empty until the widget is shown, follows what is
-    clicked, and what is set to it, all or some of the names, is selected wherever the widget is shown.
+    the telescope and the flow draw; None where no flow was measured), `colour` (of the maps). It is empty until the
+    widget is shown, follows what is clicked, and what is set to it, all or some of the names, is selected wherever the
+    widget is shown.
 
     Args:
         bundle: from `bundle(run)` or `load_bundle(folder)`.
@@ -48,7 +62,7 @@ class Explorer(anywidget.AnyWidget):
     """The contents of bundle.json."""
     files = traitlets.Dict(read_only=True).tag(sync=True)
     """By name, the bytes of the other files."""
-    selection = traitlets.Dict().tag(sync=True)
+    selection = traitlets.Dict().tag(sync=True, to_json=to_page, from_json=from_page)
     """What is selected."""
 
     def __init__(self, bundle: Bundle, **selection: Any) -> None:
@@ -76,12 +90,12 @@ def settled(
         ValueError: if `asked` names what the bundle does not hold; says what it holds.
     """
     layers = {one["name"]: one["layers"] for one in bundle["reductions"]}
-    named: dict[str, Collection[str]] = {
+    named: dict[str, Collection[str | None]] = {
         "reduction": layers,
         "layer": layers.get(asked.get("reduction", before.get("reduction", next(iter(layers)))), ()),
         "condition": [one["name"] for one in bundle["conditions"]],
         "measure": bundle["measures"],
-        "travel": bundle["measures"],
+        "travel": (*bundle["measures"], None),
         "colour": COLOURS,
     }
     for name in asked:
@@ -89,14 +103,21 @@ def settled(
             raise ValueError(f"A selection holds {', '.join((*named, *NUMBERS))}; got {name!r}.")
     for name, known in named.items():
         if name in asked and asked[name] not in known:
-            raise ValueError(f"`{name}` must be one of {', '.join(known)}; got {asked[name]!r}.")
+            raise ValueError(f"`{name}` must be one of {', '.join(map(str, known))}; got {asked[name]!r}.")
     numbers = {name: None if asked[name] is None else index(asked[name]) for name in NUMBERS if name in asked}
     units, unit, sample = bundle["grid"]["rows"] * bundle["grid"]["columns"], numbers.get("unit"), numbers.get("sample")
     if unit is not None and not 0 <= unit < units:
         raise ValueError(f"`unit` must lie from 0 to {units - 1}, or be None; got {unit}.")
-    if sample is not None and sample not in np.frombuffer(files["arrays/id.bin"], "<f8"):
+    if sample is not None and not _shown(bundle, files, sample):
         raise ValueError(f"`sample` must be the id of a sample that is shown, or None; got {sample}.")
     kept = dict(before)
     if "layer" not in asked and kept.get("layer") not in named["layer"]:
         kept.pop("layer", None)
     return {**kept, **asked, **numbers}
+
+
+def _shown(bundle: Mapping[str, Any], files: Mapping[str, bytes], sample: int) -> bool:
+    """Whether a bundle shows the sample of this id."""
+    if bundle["ids"] is not None:
+        return str(sample) in bundle["ids"]
+    return bool((np.frombuffer(files["arrays/id.bin"], "<f8") == sample).any())

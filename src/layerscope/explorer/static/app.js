@@ -1,6 +1,8 @@
 // @ts-check
 /** What every view is given. */
 
+import {count, percent} from "./elements.js";
+
 /** @typedef {import("./bundle.js").Bundle} Bundle */
 /** @typedef {import("./grid.js").Grid} Grid */
 /** @typedef {import("./counts.js").Counts} Counts */
@@ -21,13 +23,10 @@
  * @property {(rows: Set<number> | null, told: string) => void} find Set it; the maps show it under the colour `found`.
  * @property {(follower: () => void) => void} onFound
  * @property {import("./bundle.js").Source} source
+ * @property {AbortSignal} signal Aborted when the page is let go of: whatever watches the world outside ends then.
  */
 
 /** @typedef {{ink: string, muted: string, line: string, paper: Rgb, empty: string, attack: string, noise: string, accent: string}} Theme */
-
-/** @typedef {object} View
- * @property {HTMLElement} element
- */
 
 /** The place of the selected layer. @param {App} app */
 export function layerPlace(app) {
@@ -47,11 +46,28 @@ export function besideClean(app) {
   return condition !== "clean" ? condition : app.bundle.attacks.at(-1)?.name ?? null;
 }
 
+/** What counts of samples are out of where the bundle has only some of them, else nothing. @param {App} app */
+export function ofShown({bundle}) {
+  return bundle.samples < bundle.json.total ? ` of the ${count(bundle.samples)} shown` : "";
+}
+
+/** What classes are: a sample's label, or the network's answer where there are no labels. @param {App} app */
+export function classWord({bundle}) {
+  return bundle.json.class_source === "predictions" ? "answer" : "class";
+}
+
+/** A unit's entropy by name: a plug-in estimate. @param {App} app */
+export function entropyNamed({bundle}) {
+  return `H(${bundle.json.class_source === "predictions" ? "answer" : "label"} | this code)`;
+}
+
 /** A unit in words. @param {App} app @param {string} reduction @param {number} layer @param {number} unit */
 export function unitTold(app, reduction, layer, unit) {
   const {hits, commonest, purity} = app.counts.mix(reduction, layer);
   const name = app.bundle.layers(reduction)[layer];
-  if (!hits[unit]) return `Code ${unit} at ${name}: no samples`;
-  const many = `${hits[unit]} ${hits[unit] === 1 ? "sample" : "samples"}`;
-  return `Code ${unit} at ${name}: ${many}, ${Math.round(100 * purity[unit])} % ${app.bundle.className(commonest[unit])}`;
+  if (!hits[unit]) return `Code ${unit} at ${name}: no samples${ofShown(app)}`;
+  const many = `Code ${unit} at ${name}: ${count(hits[unit])} ${hits[unit] === 1 ? "sample" : "samples"}${ofShown(app)}`;
+  if (commonest[unit] < 0) return many;
+  const kind = app.bundle.json.class_source === "predictions" ? "answered " : "";
+  return `${many}, ${percent(purity[unit])} ${kind}${app.bundle.className(commonest[unit])}`;
 }

@@ -1,6 +1,8 @@
 // @ts-check
 /** The bundle of a run as the views read it: names, numbers, code tables, pictures. Nothing else is known of a run. */
 
+import {idOf} from "./state.js";
+
 /** @typedef {{json: any, read: (name: string) => Promise<ArrayBuffer>, url: (name: string) => string | Promise<string>,
  *   probe?: (asked: {kind: "image" | "text", body: Blob | string}) => Promise<any>, address?: boolean}} Source */
 /** @typedef {{measure: string, layer: string, layer_index: number, condition: string, reduction: string, value: number,
@@ -10,6 +12,7 @@
 /** @typedef {Uint16Array | Int32Array | Float32Array | Float64Array} Numbers */
 
 export const SCHEMA = 1;
+/** @type {Record<string, any>} */
 const TYPES = {uint16: Uint16Array, int32: Int32Array, float32: Float32Array, float64: Float64Array};
 
 export class Bundle {
@@ -27,10 +30,13 @@ export class Bundle {
     this.conditions = /** @type {Condition[]} */ (json.conditions);
     this.attacks = this.conditions.filter((one) => one.kind === "attack");
     this.units = /** @type {number} */ (json.grid.rows * json.grid.columns);
-    this.ids = this.#array(arrays, "id");
+    /** By row; those that no number holds exactly as digits. @type {import("./state.js").Id[]} */
+    this.ids = json.ids ? json.ids.map((/** @type {string} */ one) => idOf(one)) : Array.from(this.#array(arrays, "id"));
     this.labels = this.#array(arrays, "label");
     this.smallest = arrays.get("smallest") ?? null;
-    this.rowOf = new Map(Array.from(this.ids, (id, row) => [id, row]));
+    this.rowOf = new Map(this.ids.map((id, row) => [id, row]));
+    /** Of the sample to begin with, where it is shown. @type {import("./state.js").Id | null} */
+    this.example = json.example === null || json.example === undefined ? null : idOf(String(json.example)) ?? null;
     /** What maps are coloured by: labels, or answers where there are none. */
     this.classOf = json.class_source === "labels" ? this.labels : this.#array(arrays, "prediction/0");
     this.columns = new Map(json.results.columns.map((/** @type {string} */ name, /** @type {number} */ place) => [name, place]));
@@ -115,7 +121,7 @@ export class Bundle {
 
   /** The picture of a row under a condition, or null. @param {string} condition @param {number} row @returns {Picture | null} */
   picture(condition, row) {
-    const shown = this.json.pictures?.[condition];
+    const shown = held(this.json.pictures, condition);
     if (!shown) return null;
     const cell = shown.rows ? this.#cells(condition, shown.rows).get(row) : row;
     return cell === undefined ? null : this.#cell(shown, cell);
@@ -148,7 +154,7 @@ export class Bundle {
 
   /** What decoding says of a layer, or null. @param {string} reduction @param {string} layer */
   decoded(reduction, layer) {
-    return this.json.decoding?.[reduction]?.[layer] ?? null;
+    return held(held(this.json.decoding, reduction), layer) ?? null;
   }
 
   /** The inversion of a unit, or null. @param {string} reduction @param {string} layer @param {number} unit @returns {Picture | null} */
@@ -159,10 +165,26 @@ export class Bundle {
     return this.#cell({...found, sheets: [{name: found.sheet, first: 0, count: found.units.length}]}, place);
   }
 
+  /** The layer where an attack parts from noise, or null. @param {string} reduction @param {string} attack @returns {string | null} */
+  departure(reduction, attack) {
+    return held(held(this.json.departure, reduction), attack) ?? null;
+  }
+
   /** What the run lacks, by its name, or null. @param {string} what @returns {{told: string, command: string} | null} */
   missing(what) {
     return this.json.missing.find((/** @type {any} */ one) => one.what === what) ?? null;
   }
+}
+
+/**
+ * What a record holds under a name that a user gave; `constructor` is no name of a record's.
+ * @template T
+ * @param {Record<string, T> | null | undefined} record
+ * @param {string} name
+ * @returns {T | undefined}
+ */
+export function held(record, name) {
+  return record && Object.hasOwn(record, name) ? record[name] : undefined;
 }
 
 /** NaN is null in JSON, and infinities are words. @param {any} value @returns {number} */
@@ -186,7 +208,7 @@ export async function open(source) {
 
 /** @param {string} name @param {any} told @param {ArrayBuffer} bytes @returns {Numbers} */
 function typed(name, told, bytes) {
-  const Type = TYPES[/** @type {keyof typeof TYPES} */ (told.type)];
+  const Type = held(TYPES, told.type);
   const wanted = told.shape.reduce((/** @type {number} */ all, /** @type {number} */ one) => all * one, 1);
   if (!Type || bytes.byteLength !== wanted * Type.BYTES_PER_ELEMENT) {
     throw new Error(`The bundle's array ${name} is damaged: ${bytes.byteLength} bytes for ${told.shape.join(" x ")} of ${told.type}. Make the report again.`);

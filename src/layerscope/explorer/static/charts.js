@@ -45,9 +45,14 @@ function reach(lines, share, log) {
   return {low, high};
 }
 
-/** Round values between two. @param {number} low @param {number} high @param {boolean} log */
-function ticks(low, high, log) {
-  if (log) return [0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10000].filter((one) => one >= low && one <= high);
+/** Round values between two, at least two of them; on a log scale 1, 2 and 5 of each decade, where a range holds two of these. @param {number} low @param {number} high @param {boolean} log */
+export function ticks(low, high, log) {
+  if (log) {
+    const decades = Array.from({length: Math.ceil(Math.log10(high)) - Math.floor(Math.log10(low)) + 1}, (_, place) => 10 ** (Math.floor(Math.log10(low)) + place));
+    const steps = decades.length > 5 ? [1] : [1, 2, 5];
+    const found = decades.flatMap((decade) => steps.map((step) => Number((step * decade).toPrecision(1)))).filter((one) => one >= low && one <= high);
+    if (found.length > 1) return found;
+  }
   const rough = (high - low) / 4;
   const unit = 10 ** Math.floor(Math.log10(rough));
   const step = unit * ([1, 2, 5, 10].find((one) => one * unit >= rough) ?? 10);

@@ -1,9 +1,25 @@
 // @ts-check
 /** What the code tables say, counted when it is first asked for. Numbers with intervals come from the results instead. */
 
+import {sharedMass} from "./overlaps.js";
+
 /** @typedef {import("./bundle.js").Bundle} Bundle */
 /** @typedef {import("./grid.js").Grid} Grid */
 /** @typedef {{hits: Uint32Array, classes: Uint32Array, commonest: Int32Array, purity: Float32Array, entropy: Float32Array}} Mix */
+
+/**
+ * The commonest class (of equally common ones that of the lowest number, -1: none), its share, and the sum of all.
+ * @param {Uint32Array} counts By class.
+ * @param {Iterable<number>} [among] The classes that occur, where that is known.
+ */
+export function commonestIn(counts, among = counts.keys()) {
+  let [commonest, most, known] = [-1, 0, 0];
+  for (const one of among) {
+    known += counts[one];
+    if (counts[one] > most || (counts[one] === most && one < commonest)) [commonest, most] = [one, counts[one]];
+  }
+  return {commonest, purity: known ? most / known : 0, known};
+}
 
 export class Counts {
   /** @param {Bundle} bundle @param {Grid} grid */
@@ -38,13 +54,10 @@ export class Counts {
       const purity = new Float32Array(units);
       const entropy = new Float32Array(units);
       for (let unit = 0; unit < units; unit += 1) {
-        let [best, known] = [0, 0];
         const own = classes.subarray(unit * this.classes, (unit + 1) * this.classes);
-        for (let one = 0; one < own.length; one += 1) {
-          known += own[one];
-          if (own[one] > best) [best, commonest[unit]] = [own[one], one];
-        }
-        purity[unit] = known ? best / known : 0;
+        const {known, ...found} = commonestIn(own);
+        commonest[unit] = found.commonest;
+        purity[unit] = found.purity;
         for (const some of own) if (some) entropy[unit] -= (some / known) * Math.log2(some / known);
       }
       return {hits, classes, commonest, purity, entropy};
@@ -112,31 +125,10 @@ export class Counts {
     return (/** @type {number} */ one, /** @type {number} */ other) => all[one * units + other];
   }
 
-  /**
-   * Per class and layer, the share of each unit; then, of two classes at a layer, the overlap: sum over units of the
-   * smaller of their shares, from 0 (no code in common) to 1. The pairs that share codes longest come first: by the last
-   * layer where the overlap is at least a half, then by the mean over layers. Of many classes, pairs of the 40 commonest.
-   * @param {string} reduction
-   * @returns {{one: number, other: number, last: number, mean: number, overlaps: number[]}[]}
-   */
+  /** Which classes have mass on the same codes (clean). @param {string} reduction @returns {import("./overlaps.js").Sharing} */
   sharing(reduction) {
-    return this.#once(`sharing ${reduction}`, () => {
-      const layers = this.bundle.layers(reduction);
-      const totals = new Uint32Array(this.classes);
-      for (const one of this.bundle.classOf) if (one >= 0) totals[one] += 1;
-      const common = [...totals.keys()].filter((one) => totals[one]).sort((one, other) => totals[other] - totals[one] || one - other).slice(0, 40);
-      const shares = layers.map((_, layer) => {
-        const {classes} = this.mix(reduction, layer);
-        return common.map((one) => Float32Array.from({length: this.bundle.units}, (_, unit) => classes[unit * this.classes + one] / totals[one]));
-      });
-      const pairs = [];
-      for (let one = 0; one < common.length; one += 1) for (let other = one + 1; other < common.length; other += 1) {
-        const overlaps = shares.map((own) => own[one].reduce((sum, share, unit) => sum + Math.min(share, own[other][unit]), 0));
-        const last = overlaps.findLastIndex((overlap) => overlap >= 0.5);
-        pairs.push({one: common[one], other: common[other], last, mean: overlaps.reduce((sum, some) => sum + some, 0) / overlaps.length, overlaps});
-      }
-      return pairs.sort((one, other) => other.last - one.last || other.mean - one.mean);
-    });
+    const codes = () => this.bundle.layers(reduction).map((_, layer) => this.bundle.codes("clean", reduction, layer));
+    return this.#once(`sharing ${reduction}`, () => sharedMass(codes(), this.bundle.classOf, this.bundle.units));
   }
 
   /** The layer from which on a sample's codes under a condition are others than its clean ones, or -1. @param {string} condition @param {string} reduction @param {number} row */

@@ -1,12 +1,17 @@
 // @ts-check
 /** Telescope, maps and flow on one axis of depth: the first view. */
 
-import {besideClean, layerPlace, sampleRow, unitTold} from "./app.js";
+import {besideClean, layerPlace, unitTold} from "./app.js";
 import {across, lineChart} from "./charts.js";
+import {depthDrawn} from "./depthfile.js";
 import {fill, h, list, s, short} from "./elements.js";
-import {CanvasPainter, SvgPainter} from "./painter.js";
-import {COLOURINGS, paintMap, sharp} from "./painting.js";
+import {legendShown} from "./legend.js";
+import {conditionNamed, refill} from "./links.js";
+import {CanvasPainter} from "./painter.js";
+import {colouringShown, paintMap, sharp} from "./painting.js";
 import {lacking, panel} from "./panels.js";
+import {pathsDrawn, pathsTold} from "./paths.js";
+import {whenSized} from "./watching.js";
 
 /** @typedef {import("./app.js").App} App */
 /** @typedef {import("./charts.js").Line} Line */
@@ -21,7 +26,7 @@ const NULLS = [["untrained", "untrained"], ["shuffled", "labels shuffled"], ["co
 
 /** @param {App} app */
 export function depthView(app) {
-  const inner = h("div", {class: "depth-inner"});
+  const inner = h("div", {class: "depth-inner", tabindex: -1});
   const scroll = h("div", {class: "depth", tabindex: 0, role: "group", "aria-label": "Layers, from input to logits; scrolls sideways"}, inner);
   const tip = h("div", {class: "tip", hidden: true});
   const made = panel({
@@ -29,7 +34,7 @@ export function depthView(app) {
     title: "Through the depth",
     how: "One column per layer, from the input to the logits. Click a layer's name, or a cell of a map. Bands are 95 % intervals.",
     body: h("div", {class: "depth-body"}, scroll, tip),
-    svg: () => whole(app, inner),
+    svg: () => whole(app, inner, room),
     csv: () => depthTable(app),
   });
   let room = 0;
@@ -41,13 +46,13 @@ export function depthView(app) {
   });
   app.onTheme(() => room && draw());
   app.onFound(() => room && app.state.selection.colour === "found" && draw());
-  new ResizeObserver(() => {
+  whenSized(app, scroll, () => {
     const now = Math.floor(scroll.clientWidth);
     if (now && Math.abs(now - room) > 4) {
       room = now;
       draw();
     }
-  }).observe(scroll);
+  });
   return made;
 }
 
@@ -62,7 +67,7 @@ function framed(app, room) {
 function drawDepth(app, inner, room, tip) {
   const frame = framed(app, room);
   inner.style.setProperty("width", `${frame.width}px`);
-  fill(inner, h("div", {class: "depth-band", "aria-hidden": "true"}), layerNames(app, frame), telescopePart(app, frame), mapsPart(app, frame, tip), travelPart(app, frame));
+  refill(inner, h("div", {class: "depth-band", "aria-hidden": "true"}), layerNames(app, frame), telescopePart(app, frame), mapsPart(app, frame, tip), travelPart(app, frame));
   markSelected(app, inner);
 }
 
@@ -71,7 +76,7 @@ function layerNames(app, frame) {
   const names = app.bundle.layers(app.state.selection.reduction);
   return h("div", {class: "layer-names", role: "group", "aria-label": "Layers"}, names.map((name, layer) =>
     h("button", {
-      type: "button", class: "layer-name", "data-layer": name, title: name,
+      type: "button", class: "layer-name", "data-layer": name, "data-key": `layer/${name}`, title: name,
       style: {left: `${frame.left + layer * frame.step}px`, width: `${frame.step}px`},
       onclick: () => app.state.select({layer: name, unit: null}),
     }, short(name, Math.floor(frame.step / 8)))));
@@ -82,12 +87,18 @@ function telescopePart(app, frame) {
   const {reduction, measure} = app.state.selection;
   const known = Object.keys(app.bundle.json.measures).filter((name) => app.bundle.rows.some((row) => row.measure === name && row.layer_index >= 0 && row.condition === "clean"));
   const told = app.bundle.json.measures[measure];
-  const chooser = list("Measure", known.map((value) => ({value, title: app.bundle.json.measures[value].title})), measure, (value) => app.state.select({measure: value}));
+  const chooser = keyed("measure", list("Measure", known.map((value) => ({value, title: app.bundle.json.measures[value].title})), measure, (value) => app.state.select({measure: value})));
   const lines = telescopeLines(app);
   const title = `${told?.title ?? measure} under ${reduction}`;
   const share = Boolean(told?.unit.startsWith("share"));
   return h("div", {class: "part telescope"}, h("div", {class: "part-head"}, chooser, h("span", {class: "how"}, told ? `${told.meaning}${told.unit ? ` (${told.unit})` : ""}` : "")),
     lines.length ? lineChart(lines, {...frame, height: 150}, {share, log: false, title}).element : lacking(app.bundle.missing("labels"), `The run holds no ${told?.title ?? measure} under ${reduction}.`));
+}
+
+/** A list that keeps the keyboard when it is drawn anew. @param {string} key @param {HTMLElement} label */
+function keyed(key, label) {
+  label.querySelector("select")?.setAttribute("data-key", key);
+  return label;
 }
 
 /** @param {App} app @returns {Line[]} */
@@ -98,21 +109,26 @@ function telescopeLines(app) {
   return [...nulls, {rows: of("clean"), name: "trained", kind: "trained"}].filter(({rows}) => rows.length);
 }
 
-/** @param {App} app @param {any} frame @param {HTMLElement} tip */
-function mapsPart(app, frame, tip) {
-  const {reduction, colour} = app.state.selection;
-  const names = app.bundle.layers(reduction);
+/** How large the maps are, and how much of their squares stays empty above. @param {App} app @param {any} frame */
+function mapsSize(app, frame) {
   const size = frame.step * 0.9;
   const high = size * Math.min(1, app.grid.height / Math.max(app.grid.width, app.grid.height)) + 6;
-  const drop = (size - high) / 2;
+  return {size, high, drop: (size - high) / 2};
+}
+
+/** @param {App} app @param {any} frame @param {HTMLElement} tip */
+function mapsPart(app, frame, tip) {
+  const {reduction} = app.state.selection;
+  const names = app.bundle.layers(reduction);
+  const {size, high, drop} = mapsSize(app, frame);
   const canvas = h("canvas", {class: "maps-canvas"});
   const context = sharp(canvas, frame.width, high);
   const painter = new CanvasPainter(context);
-  names.forEach((_, layer) => paintMap(app, painter, colour, reduction, layer, [corner(frame, layer, size), -drop], size));
+  names.forEach((_, layer) => paintMap(app, painter, reduction, layer, [corner(frame, layer, size), -drop], size));
   const overlay = s("svg", {class: "paths", width: frame.width, height: high, "aria-hidden": "true", "data-size": size, "data-drop": drop});
   const place = (/** @type {PointerEvent | MouseEvent} */ event) => placeAt(app, frame, size, drop, event, canvas);
   const area = h("div", {
-    class: "maps", role: "application", tabindex: 0, "aria-label": "Maps of all layers. Arrow keys: between codes. Page up and page down: between layers.",
+    class: "maps", "data-key": "maps", role: "application", tabindex: 0, "aria-label": "Maps of all layers. Arrow keys: between codes. Page up and page down: between layers.",
     onclick: (/** @type {MouseEvent} */ event) => {
       const found = place(event);
       if (found) app.state.select({layer: names[found.layer], unit: found.unit});
@@ -121,9 +137,8 @@ function mapsPart(app, frame, tip) {
     onpointerleave: () => tip.toggleAttribute("hidden", true),
     onkeydown: (/** @type {KeyboardEvent} */ event) => mapKeys(app, event),
   }, canvas, overlay);
-  const {how} = COLOURINGS[/** @type {keyof typeof COLOURINGS} */ (colour)] ?? COLOURINGS.class;
   return h("div", {class: "part"}, h("div", {class: "part-head"}, h("b", {}, "Maps and the path of one sample"), h("span", {class: "how"},
-    `A cell is a code. ${how} Solid line: the selected sample, clean; dashed red: under the condition.`)), area, classLegend(app));
+    `A cell is a code. ${colouringShown(app).how} ${pathsTold(app)}`)), area, h("div", {class: "maps-legend"}, legendShown(app)));
 }
 
 /** @param {any} frame @param {number} layer @param {number} size */
@@ -168,33 +183,36 @@ export function mapKeys(app, event) {
   event.preventDefault();
 }
 
-/** @param {App} app */
-function classLegend(app) {
-  const names = app.bundle.classes;
-  if (!["class", "pies"].includes(app.state.selection.colour) || app.bundle.json.class_source === null) return null;
-  if (names.length > 20) return h("p", {class: "how"}, `${names.length} classes, a colour each; hover over a code for its commonest class.`);
-  return h("ul", {class: "legend", "aria-label": "Colours of the classes"}, names.map((name, one) =>
-    h("li", {}, h("i", {style: {background: `rgb(${app.classes[one].map(Math.round).join(" ")})`}}), name)));
-}
-
 /** @param {App} app @param {any} frame */
 function travelPart(app, frame) {
-  const {reduction, travel} = app.state.selection;
+  const {reduction} = app.state.selection;
   const condition = besideClean(app);
   const head = (/** @type {import("./elements.js").Child[]} */ ...parts) => h("div", {class: "part-head"}, parts);
   if (!condition) return h("div", {class: "part"}, head(h("b", {}, "Flow")), lacking(app.bundle.missing("attack")));
+  const {attack, known, shown, lines} = travelLines(app, condition);
+  if (!known.length) return h("div", {class: "part"}, head(h("b", {}, "Flow")), lacking(null, `The run measured no flow of ${attack} under ${reduction}.`));
+  const told = app.bundle.json.measures[shown];
+  const chooser = keyed("travel", list("Flow", known.map((value) => ({value, title: app.bundle.json.measures[value].title})), shown, (value) => app.state.select({travel: value})));
+  const chart = lineChart(lines, {...frame, height: 130}, {share: told?.unit === "share", log: shown === "amplification", title: `${told?.title} under ${reduction}`});
+  const departure = app.bundle.departure(reduction, attack);
+  if (departure !== null) chart.element.append(departureMark(app, frame, departure));
+  return h("div", {class: "part travel"}, head(chooser, h("span", {class: "how"}, travelTold(app, attack, shown))), chart.element);
+}
+
+/** What is measured of the flow under an attack. @param {App} app @param {string} condition */
+function travelLines(app, condition) {
+  const {reduction, travel} = app.state.selection;
   const {attack, control} = pairOf(app, condition);
   const known = TRAVEL.filter((name) => app.bundle.find({measure: name, reduction, condition: attack}).length);
-  if (!known.length) return h("div", {class: "part"}, head(h("b", {}, "Flow")), lacking(null, `The run measured no flow of ${attack} under ${reduction}.`));
-  const shown = known.includes(travel) ? travel : known[0];
-  const told = app.bundle.json.measures[shown];
-  const chooser = list("Flow", known.map((value) => ({value, title: app.bundle.json.measures[value].title})), shown, (value) => app.state.select({travel: value}));
+  const shown = travel !== null && known.includes(travel) ? travel : known[0];
   const noisy = control ? app.bundle.find({measure: shown, reduction, condition: control}) : [];
-  const lines = [{rows: noisy, name: "noise, same size", kind: "noise"}, {rows: app.bundle.find({measure: shown, reduction, condition: attack}), name: attack, kind: "attack"}].filter(({rows}) => rows.length);
-  const chart = lineChart(lines, {...frame, height: 130}, {share: told?.unit === "share", log: shown === "amplification", title: `${told?.title} under ${reduction}`});
-  const departure = app.bundle.json.departure?.[reduction]?.[attack] ?? null;
-  if (departure !== null) chart.element.append(departureMark(app, frame, departure));
-  return h("div", {class: "part"}, head(chooser, h("span", {class: "how"}, `Red: ${attack}. Grey: noise that changes every sample by as much. ${told?.meaning}.`)), chart.element);
+  const lines = [{rows: noisy, name: "noise, same size", kind: "noise"}, {rows: app.bundle.find({measure: shown, reduction, condition: attack}), name: conditionNamed(app, attack), kind: "attack"}];
+  return {attack, known, shown, lines: lines.filter(({rows}) => rows.length)};
+}
+
+/** @param {App} app @param {string} attack @param {string} shown A measure. */
+function travelTold(app, attack, shown) {
+  return `Red: ${attack}. Grey: noise that changes every sample by as much. Shown: ${app.bundle.json.measures[shown]?.meaning}.`;
 }
 
 /** An attack and its noise, whichever of them is meant. @param {App} app @param {string} condition */
@@ -234,48 +252,23 @@ function markSelected(app, inner) {
     const [x, y] = centre(code);
     return [corner(frame, at, size) + x, y - drop];
   };
-  const row = sampleRow(app);
-  const condition = besideClean(app);
-  const drawn = row === null ? [] : [...(condition ? [[condition, "attacked"]] : []), ["clean", "clean"]].map(([name, kind]) =>
-    pathDrawn(app.bundle.layers(reduction).map((_, at) => point(at, app.bundle.codes(name, reduction, at)[row])), kind));
   const at = app.bundle.layers(reduction).indexOf(layer);
   const ring = unit === null ? null : s("circle", {class: "ring", cx: point(at, unit)[0], cy: point(at, unit)[1], r: scale * 0.75});
-  fill(overlay, drawn, ring);
+  fill(overlay, pathsDrawn(app, point), ring);
 }
 
-/** @param {number[][]} points @param {string} kind */
-function pathDrawn(points, kind) {
-  const d = points.map(([x, y], place) => {
-    if (!place) return `M${x.toFixed(1)} ${y.toFixed(1)}`;
-    const [before, height] = points[place - 1];
-    const middle = ((before + x) / 2).toFixed(1);
-    return `C${middle} ${height.toFixed(1)} ${middle} ${y.toFixed(1)} ${x.toFixed(1)} ${y.toFixed(1)}`;
-  }).join("");
-  return s("g", {class: `path ${kind}`}, s("path", {d}), points.map(([cx, cy]) => s("circle", {cx, cy, r: 3.5})));
-}
-
-/** The whole panel as one picture. @param {App} app @param {HTMLElement} inner */
-function whole(app, inner) {
-  const {reduction, colour} = app.state.selection;
-  const charts = [...inner.querySelectorAll(".part")].map((part) => /** @type {SVGSVGElement | null} */ (part.querySelector(":scope > svg")));
-  const overlay = /** @type {SVGSVGElement} */ (inner.querySelector(".paths"));
-  const [size, drop] = [Number(overlay.dataset.size), Number(overlay.dataset.drop)];
-  const width = Number(overlay.getAttribute("width"));
-  const frame = {left: LEFT, step: (width - LEFT - RIGHT) / app.bundle.layers(reduction).length, width, layers: 0, height: 0};
-  const painter = new SvgPainter();
-  app.bundle.layers(reduction).forEach((name, layer) => {
-    paintMap(app, painter, colour, reduction, layer, [corner(frame, layer, size), -drop], size);
-  });
-  const names = app.bundle.layers(reduction).map((name, layer) => s("text", {x: across(frame, layer), y: 14, "text-anchor": "middle", "font-weight": 600, fill: app.theme().ink}, short(name)));
-  const heights = [24, 150, Number(overlay.getAttribute("height")) + 10, 130];
-  const parts = [names, charts[0], [...painter.drawn, overlay.cloneNode(true)], charts[2]];
-  let top = 0;
-  const placed = parts.map((part, place) => {
-    const group = s("g", {transform: `translate(0 ${top})`}, Array.isArray(part) ? /** @type {any} */ (part) : part ? part.cloneNode(true) : null);
-    top += heights[place];
-    return group;
-  });
-  return s("svg", {width, height: top, viewBox: `0 0 ${width} ${top}`}, placed);
+/** The whole panel as one picture. @param {App} app @param {HTMLElement} inner @param {number} room */
+function whole(app, inner, room) {
+  if (!room) return null;
+  const {reduction, measure} = app.state.selection;
+  const frame = framed(app, room);
+  const condition = besideClean(app);
+  const {attack, shown} = condition ? travelLines(app, condition) : {attack: "", shown: undefined};
+  const titleOf = (/** @type {string} */ name) => `${app.bundle.json.measures[name]?.title ?? name} under ${reduction}`;
+  const chart = (/** @type {string} */ part) => /** @type {SVGSVGElement | null} */ (inner.querySelector(`.part.${part} > svg`));
+  return depthDrawn(app, {...frame, height: 0, ...mapsSize(app, frame)},
+    {chart: chart("telescope"), told: `${titleOf(measure)}. Bands: 95 % intervals.`},
+    {chart: chart("travel"), told: shown ? `${titleOf(shown)}. ${travelTold(app, attack, shown)}` : "No flow was measured."});
 }
 
 /** @param {App} app */

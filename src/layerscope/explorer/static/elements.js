@@ -85,9 +85,13 @@ export function list(label, choices, chosen, choose) {
   return h("label", {class: "list"}, h("span", {}, label), select);
 }
 
-/** @param {number} value A share. */
+/** A share with one decimal; none and all only where it is exactly that. @param {number} value From 0 to 1. */
 export function percent(value) {
-  return Number.isFinite(value) ? `${(100 * value).toFixed(value > 0 && value < 0.0995 ? 1 : 0)} %` : "unknown";
+  if (!Number.isFinite(value)) return "unknown";
+  if (value === 0 || value === 1) return `${100 * value} %`;
+  if (value > 0 && value < 0.0005) return "<0.1 %";
+  if (value < 1 && value >= 0.9995) return ">99.9 %";
+  return `${(100 * value).toFixed(1)} %`;
 }
 
 /** @param {number | null} value Three significant digits; whole from 1,000 on. */

@@ -1,9 +1,9 @@
 // @ts-check
 /** Which samples are asked for, and in which order. */
 
-import {besideClean, layerPlace} from "./app.js";
+import {besideClean, classWord, layerPlace} from "./app.js";
 import {pairOf} from "./depth.js";
-import {number} from "./elements.js";
+import {number, percent} from "./elements.js";
 
 /** @typedef {import("./app.js").App} App */
 /** @typedef {{label: number, answer: number, mistakes: boolean, fooled: boolean, words: string, order: string}} Asked -1: any. */
@@ -61,13 +61,18 @@ export function askedTold(app, asked, given) {
   const under = condition === "clean" ? "" : ` under ${condition}`;
   const parts = [
     given && given.told,
-    asked.label >= 0 && `class ${app.bundle.className(asked.label)}`,
+    asked.label >= 0 && `${bundleClass(app)} ${app.bundle.className(asked.label)}`,
     asked.answer >= 0 && `answer ${app.bundle.className(asked.answer)}${under}`,
     asked.mistakes && `mistakes${under}`,
     asked.fooled && `fooled by ${foolingAttack(app)}`,
     asked.words && `with “${asked.words}”`,
   ];
   return parts.filter(Boolean).join(", ");
+}
+
+/** What the first filter asks for: a label, or a clean answer where there are none. @param {App} app */
+function bundleClass(app) {
+  return classWord(app) === "class" ? "class" : "clean answer";
 }
 
 /** What rows are ordered by (n), the least first; NaN comes last. Null: as they stand. @param {App} app @param {string} order @returns {((row: number) => number) | null} */
@@ -123,6 +128,6 @@ export function orderTold(app, order, row) {
     const size = bundle.smallest[row];
     return Number.isNaN(size) ? "not looked for" : Number.isFinite(size) ? `at ${number(size)}` : "none found";
   }
-  if (order === "surest" || order === "unsure") return `${Math.round(100 * bundle.confidences(condition)[row])} %`;
+  if (order === "surest" || order === "unsure") return percent(bundle.confidences(condition)[row]);
   return "";
 }

@@ -1,9 +1,10 @@
 // @ts-check
 /** At a glance: five questions, answered in a line each from the run's own numbers. */
 
-import {besideClean} from "./app.js";
-import {fill, h, number} from "./elements.js";
+import {besideClean, classWord, ofShown} from "./app.js";
+import {count, fill, h, number, percent} from "./elements.js";
 import {pairOf} from "./depth.js";
+import {LEAST_OF_CLASS, sharedTold} from "./overlaps.js";
 import {lacking, panel} from "./panels.js";
 
 /** @typedef {import("./app.js").App} App */
@@ -55,14 +56,11 @@ export function leadTo(from, panelName) {
   heading.closest("section")?.scrollIntoView({block: "start"});
 }
 
-/** A finding of the summary: what holds, without the numbers behind it. @param {App} app @param {string} about What the bracket begins with. */
-function verdictOf(app, about) {
+/** What the summary says of a subject, without the numbers behind it. @param {App} app @param {string} subject @returns {Child[]} */
+function verdictOf(app, subject) {
   const {reduction} = app.state.selection;
-  const begins = `Under ${reduction}: `;
-  const own = app.bundle.json.sentences.find((/** @type {any} */ one) => one.reduction === reduction && one.text.startsWith(begins) && one.text.includes(` (${about} `));
-  if (!own) return null;
-  const told = own.text.slice(begins.length, own.text.indexOf(` (${about} `));
-  return `${told[0].toUpperCase()}${told.slice(1)}`;
+  const own = app.bundle.json.sentences.find((/** @type {any} */ one) => one.reduction === reduction && one.subject === subject);
+  return own ? [h("b", {}, `${own.verdict[0].toUpperCase()}${own.verdict.slice(1)}`), ": "] : [];
 }
 
 /** A measure over depth: its first layer, and the blocks between that and the logits. @param {App} app @param {string} measure */
@@ -76,12 +74,16 @@ function lowestRow(rows) {
   return rows.reduce((best, row) => (row.value < best.value ? row : best));
 }
 
-/** What untrained weights do from one layer to another. @param {Row} from @param {Row} to */
-function untrainedTold(from, to) {
-  const [before, after] = [from.null_untrained, to.null_untrained];
-  if (!Number.isFinite(before) || !Number.isFinite(after)) return "The run has no untrained network to set beside it.";
-  const fact = Math.sign(after - before) === Math.sign(to.value - from.value) ? "Untrained weights go the same way" : "Untrained weights do not";
-  return `${fact}: ${number(before)} to ${number(after)}.`;
+/** A value with its 95 % interval, where it has one. @param {Row} row @param {(value: number) => string} [written] */
+function withInterval({value, low, high}, written = number) {
+  return low < high ? `${written(value)} (${written(low)} to ${written(high)})` : written(value);
+}
+
+/** What untrained weights have in the same layers, over their draws. @param {App} app @param {Row} from @param {Row} to */
+function untrainedTold(app, from, to) {
+  const [before, after] = [from, to].map(({measure, reduction, layer}) => app.bundle.find({measure, reduction, layer, condition: "untrained"})[0]);
+  if (!before || !after) return "The run has no untrained network to set beside it.";
+  return `Untrained weights: ${withInterval(before)} to ${withInterval(after)} in the same layers.`;
 }
 
 /** @param {App} app @returns {Answer} */
@@ -89,10 +91,9 @@ function compressAnswer(app) {
   const {first, blocks} = profileOf(app, "participation_ratio");
   if (!first || !blocks.length) return {answer: "The run measured no participation ratio in two layers or more."};
   const low = lowestRow(blocks);
-  const verdict = verdictOf(app, "participation ratio");
-  const numbers = `participation ratio ${number(first.value)} in ${first.layer}, ${number(low.value)} at its lowest, in `;
   return {
-    answer: [verdict ? [h("b", {}, verdict), ": "] : null, numbers, h("b", {}, low.layer), ". ", untrainedTold(first, low)].flat(),
+    answer: [...verdictOf(app, "compression"), `participation ratio ${withInterval(first)} in ${first.layer}, ${withInterval(low)} at its lowest, in `,
+      h("b", {}, low.layer), `, n = ${count(low.n)}. ${untrainedTold(app, first, low)}`],
     go: () => app.state.select({measure: "participation_ratio", layer: low.layer, unit: null}), to: "depth", title: `Show ${low.layer}`,
   };
 }
@@ -105,10 +106,9 @@ function expandAnswer(app) {
   }
   const last = blocks[blocks.length - 1];
   const low = lowestRow(blocks.slice(0, -1));
-  const verdict = verdictOf(app, "label information");
-  const numbers = `label information ${number(low.value)} at its lowest, in `;
   return {
-    answer: [verdict ? [h("b", {}, verdict), ": "] : null, numbers, h("b", {}, low.layer), `, and from there to ${number(last.value)} in `, h("b", {}, last.layer), ". ", untrainedTold(low, last)].flat(),
+    answer: [...verdictOf(app, "expansion"), `label information ${withInterval(low)} at its lowest, in `, h("b", {}, low.layer),
+      `, and from there to ${withInterval(last)} in `, h("b", {}, last.layer), `, n = ${count(last.n)}. ${untrainedTold(app, low, last)}`],
     go: () => app.state.select({measure: "label_information", layer: last.layer, unit: null}), to: "depth", title: `Show ${last.layer}`,
   };
 }
@@ -134,7 +134,7 @@ function departAnswer(app) {
     return (at === null ? rows.at(-1) : rows.find((row) => row.layer === at)) ?? null;
   };
   const [own, noisy] = [rate(attack, layer), rate(control, layer)];
-  const numbers = own && noisy ? ` It flips ${Math.round(100 * own.value)} % of the codes in ${own.layer}, noise of the same size ${Math.round(100 * noisy.value)} %.` : "";
+  const numbers = own && noisy ? ` It flips ${withInterval(own, percent)} of the codes in ${own.layer}, noise of the same size ${withInterval(noisy, percent)}, n = ${count(own.n)}.` : "";
   const go = () => app.state.select({condition: attack, travel: "flip_rate", ...(layer === null ? {} : {layer, unit: null})});
   if (layer === null) return {answer: [`${attack} parts from noise in no layer.`, numbers], go, to: "depth", title: "Show the flow"};
   return {answer: [`${attack} parts from noise from `, h("b", {}, layer), ` on.${numbers}`], go, to: "depth", title: `Show ${layer}`};
@@ -145,18 +145,20 @@ function shareAnswer(app) {
   const {bundle, counts} = app;
   if (bundle.json.class_source === null) return {answer: lacking(bundle.missing("labels"), "The run has no classes.")};
   const {reduction} = app.state.selection;
-  const pairs = counts.sharing(reduction);
-  const pair = pairs[0];
-  if (!pair) return {answer: "There are fewer than two classes."};
-  if (!pair.mean) return {answer: "No two classes have a code in common, in any layer."};
-  const compared = new Set(pairs.flatMap(({one, other}) => [one, other])).size;
-  const among = compared < bundle.classes.length ? `Of the ${compared} commonest classes: ` : null;
-  const names = [among, h("b", {}, bundle.className(pair.one)), " and ", h("b", {}, bundle.className(pair.other))];
-  const layer = bundle.layers(reduction)[pair.last];
-  const told = pair.last < 0
-    ? `, and even they nowhere half of them (mean overlap over the layers ${pair.mean.toFixed(2)}).`
-    : `, at least half of them up to ${layer} (overlap there ${pair.overlaps[pair.last].toFixed(2)}; 1 is all, 0 none).`;
-  return {answer: [...names, told], go: () => layer && app.state.select({layer, unit: null}), to: "sharing", title: "Show the pairs"};
+  const {pairs: [pair], classes, scarce, crowded} = counts.sharing(reduction);
+  if (!pair) return {answer: `There are fewer than two classes of at least ${LEAST_OF_CLASS} samples${ofShown(app)}.`};
+  const some = scarce || crowded;
+  if (!pair.mean) return {answer: `No two ${some ? "of the classes compared" : "classes"} have a code in common, in any layer.`};
+  const kind = classWord(app) === "answer" ? "answers" : "classes";
+  const among = some ? `Of the ${classes.length} commonest ${kind}${crowded ? " (of equally common ones those of lower number)" : ""}: ` : null;
+  const layers = bundle.layers(reduction);
+  const most = `at least half of the mass that they could share ${sharedTold(pair, layers)}`;
+  const told = `${pair.shared.length ? most : "nowhere half of the mass that they could share"}; mean overlap${ofShown(app)} ${pair.mean.toFixed(2)} where halves of one ${classWord(app)} have ${pair.ceiling.toFixed(2)}.`;
+  const layer = layers[pair.shared.at(-1) ?? -1];
+  return {
+    answer: [among, h("b", {}, bundle.className(pair.one)), " and ", h("b", {}, bundle.className(pair.other)), `: ${told}`],
+    go: () => layer && app.state.select({layer, unit: null}), to: "sharing", title: "Show the pairs",
+  };
 }
 
 /** @param {App} app @returns {Answer} */
@@ -169,7 +171,7 @@ function changeAnswer(app) {
   let row = 0;
   for (let other = 1; other < changes.length; other += 1) if (changes[other] > changes[row]) row = other;
   const departs = bundle.layers(reduction)[counts.departure(attack, reduction, row)];
-  const label = bundle.labels[row] < 0 ? "" : `, ${bundle.className(bundle.labels[row])}`;
+  const label = bundle.labels[row] < 0 ? ofShown(app) : `, ${bundle.className(bundle.labels[row])}${ofShown(app) && `,${ofShown(app)}`}`;
   const answers = `answer ${bundle.className(bundle.predictions("clean")[row])}, under ${attack} ${bundle.className(bundle.predictions(attack)[row])}`;
   return {
     answer: ["Sample ", h("b", {}, String(bundle.ids[row])), `${label}: its path moves ${number(changes[row])} grid steps in all`,

@@ -52,7 +52,15 @@ export class Grid {
       const apart = (cx - x) ** 2 + (cy - y) ** 2;
       if (apart < least) [best, least] = [unit, apart];
     }
-    return Math.sqrt(least) <= scale * 0.62 ? best : null;
+    const [cx, cy] = centre(best);
+    return this.#covers(Math.abs(x - cx) / scale, Math.abs(y - cy) / scale) ? best : null;
+  }
+
+  /** Whether a cell reaches so far from its centre, in grid steps. @param {number} across @param {number} down */
+  #covers(across, down) {
+    const most = 0.5 + 1e-6;
+    if (this.kind !== "hexagonal") return across <= most && down <= most;
+    return across <= most && across / 2 + (down * Math.sqrt(3)) / 2 <= most;
   }
 
   /** Grid steps between two units; on a torus the shorter way. @param {number} one @param {number} other */
@@ -67,11 +75,11 @@ export class Grid {
     return Math.hypot(dx, dy);
   }
 
-  /** The unit one step from another in a direction of the keyboard. @param {number} unit @param {string} key */
+  /** The unit one step from another in a direction of the keyboard; on a torus on, over the edge. @param {number} unit @param {string} key */
   beside(unit, key) {
     const [row, column] = [Math.floor(unit / this.columns), unit % this.columns];
     const [down, right] = /** @type {Record<string, Point>} */ ({ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]})[key] ?? [0, 0];
-    const to = [Math.max(0, Math.min(this.rows - 1, row + down)), Math.max(0, Math.min(this.columns - 1, column + right))];
-    return to[0] * this.columns + to[1];
+    const inside = (/** @type {number} */ place, /** @type {number} */ many) => (this.torus ? (place + many) % many : Math.max(0, Math.min(many - 1, place)));
+    return inside(row + down, this.rows) * this.columns + inside(column + right, this.columns);
   }
 }

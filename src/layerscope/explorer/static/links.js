@@ -2,7 +2,7 @@
 /** Buttons that select a sample or a code, and the words that tell of them. */
 
 import {css} from "./colours.js";
-import {conditionTold} from "./conditions.js";
+import {conditionTitle} from "./conditions.js";
 import {fill, h} from "./elements.js";
 import {thumbnail} from "./pictures.js";
 
@@ -34,10 +34,9 @@ export function answered(app, row, condition) {
   return h("span", {class: "answer"}, sign, name, known === null ? null : unseen(known ? ", right" : ", wrong"));
 }
 
-/** A condition's short name, or its own where another has the same. @param {App} app @param {string} name */
+/** A condition's short name. @param {App} app @param {string} name */
 export function conditionNamed(app, name) {
-  const {title} = conditionTold(name);
-  return app.bundle.conditions.filter((one) => conditionTold(one.name).title === title).length > 1 ? name : title;
+  return conditionTitle(app.bundle.conditions, name);
 }
 
 /** The first letters of a text. @param {string} text */
@@ -83,7 +82,7 @@ export function sampleButton(app, row, {size = 56, note = ""} = {}) {
 /** Show which of the samples' buttons is pressed. @param {App} app @param {Element} element */
 export function pressSample(app, element) {
   for (const button of element.querySelectorAll("[data-sample]")) {
-    button.setAttribute("aria-pressed", String(Number(button.getAttribute("data-sample")) === app.state.selection.sample));
+    button.setAttribute("aria-pressed", String(button.getAttribute("data-sample") === String(app.state.selection.sample)));
   }
 }
 

@@ -1,9 +1,9 @@
 // @ts-check
 /** The explorer: a bundle becomes a page. */
 
-import {open} from "./bundle.js";
+import {held, open} from "./bundle.js";
 import {palette, rgb} from "./colours.js";
-import {conditionChoice} from "./conditions.js";
+import {conditionChoice, conditionTitle, pressed} from "./conditions.js";
 import {Counts} from "./counts.js";
 import {depthView} from "./depth.js";
 import {choice, count, fill, h, percent} from "./elements.js";
@@ -45,7 +45,8 @@ export async function start(root, source) {
 function shownIn(root, bundle, source) {
   const state = new State(beginning(bundle), (wanted) => settled(bundle, wanted), source.address !== false);
   const live = h("p", {class: "spoken", role: "status", "aria-live": "polite"});
-  const app = appOf(root, bundle, source, state, (words) => fill(live, words));
+  const living = new AbortController();
+  const app = appOf(root, bundle, source, state, living.signal, (words) => fill(live, words));
   const probe = source.probe ? probeView(app).element : null;
   fill(root,
     topOf(app), glanceView(app).element, depthView(app).element,
@@ -61,6 +62,7 @@ function shownIn(root, bundle, source) {
     onselect: (/** @type {(selection: Selection) => void} */ follower) => state.follow(({selection}) => follower(selection)),
     destroy: () => {
       state.end();
+      living.abort();
       fill(root);
     },
   };
@@ -71,10 +73,12 @@ function beginning(bundle) {
   const reduction = bundle.json.reductions[0].name;
   const layers = bundle.layers(reduction);
   const attack = bundle.attacks.at(-1)?.name ?? "clean";
-  const departure = bundle.json.departure?.[reduction]?.[attack];
-  const measure = bundle.json.class_source === "labels" ? "label_information" : "participation_ratio";
-  const sample = bundle.json.example ?? bundle.ids[0];
-  return {reduction, layer: departure ?? layers.at(-2) ?? layers[0], unit: null, sample, condition: attack, measure, travel: "flip_rate", colour: bundle.json.class_source ? "class" : "hits"};
+  const layer = bundle.departure(reduction, attack) ?? layers.at(-2) ?? layers[0];
+  const known = (/** @type {string} */ name) => Object.hasOwn(bundle.json.measures, name);
+  const measure = ["label_information", "participation_ratio"].find(known) ?? Object.keys(bundle.json.measures)[0];
+  const {example} = bundle;
+  const sample = example !== null && bundle.rowOf.has(example) ? example : bundle.ids[0] ?? null;
+  return {reduction, layer, unit: null, sample, condition: attack, measure, travel: known("flip_rate") ? "flip_rate" : null, colour: bundle.json.class_source ? "class" : "hits"};
 }
 
 /** What is asked for to what there is: an address may name anything. @param {Bundle} bundle @param {Selection} wanted @returns {Selection} */
@@ -85,16 +89,16 @@ function settled(bundle, wanted) {
   const layers = bundle.layers(reduction);
   const layer = layers.includes(wanted.layer) ? wanted.layer : layers.at(-2) ?? layers[0];
   const unit = wanted.unit !== null && wanted.unit >= 0 && wanted.unit < bundle.units ? wanted.unit : null;
-  const sample = wanted.sample !== null && bundle.rowOf.has(wanted.sample) ? wanted.sample : first.sample;
+  const sample = wanted.sample === null || bundle.rowOf.has(wanted.sample) ? wanted.sample : first.sample;
   const condition = bundle.place(wanted.condition) >= 0 ? wanted.condition : first.condition;
   const measure = Object.hasOwn(bundle.json.measures, wanted.measure) ? wanted.measure : first.measure;
-  const travel = Object.hasOwn(bundle.json.measures, wanted.travel) ? wanted.travel : first.travel;
+  const travel = wanted.travel !== null && Object.hasOwn(bundle.json.measures, wanted.travel) ? wanted.travel : first.travel;
   const colour = Object.hasOwn(COLOURINGS, wanted.colour) ? wanted.colour : first.colour;
   return {reduction, layer, unit, sample, condition, measure, travel, colour};
 }
 
-/** @param {HTMLElement} root @param {Bundle} bundle @param {import("./bundle.js").Source} source @param {State} state @param {(words: string) => void} announce @returns {App} */
-function appOf(root, bundle, source, state, announce) {
+/** @param {HTMLElement} root @param {Bundle} bundle @param {import("./bundle.js").Source} source @param {State} state @param {AbortSignal} signal @param {(words: string) => void} announce @returns {App} */
+function appOf(root, bundle, source, state, signal, announce) {
   const grid = new Grid(bundle.json.grid);
   /** @type {(() => void)[]} */ const themed = [];
   /** @type {(() => void)[]} */ const finders = [];
@@ -105,11 +109,11 @@ function appOf(root, bundle, source, state, announce) {
     now = theme();
     themed.forEach((follower) => follower());
   };
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", turned);
-  root.addEventListener("themechange", turned);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", turned, {signal});
+  root.addEventListener("themechange", turned, {signal});
   /** @type {App} */
   const app = {
-    bundle, grid, counts, state, announce, source, classes: palette(counts.classes), theme: () => now,
+    bundle, grid, counts, state, announce, source, signal, classes: palette(counts.classes), theme: () => now,
     onTheme: (follower) => themed.push(follower),
     found: {sets: null, told: ""},
     find: (sets, told) => {
@@ -132,28 +136,39 @@ function themeOf(root) {
 function topOf(app) {
   const {bundle, state} = app;
   const {title, headline, sentences, warnings, run} = bundle.json;
-  const reductions = h("div", {});
+  const named = bundle.json.reductions.map((/** @type {any} */ one) => one.name);
+  const reductions = choice("Reduction", named.map((/** @type {string} */ name) => ({value: name, title: name})), "", (reduction) => state.select({reduction, unit: null}));
   const found = h("ul", {class: "sentences"});
   state.follow(({selection, changed}) => {
     if (!changed.has("reduction")) return;
-    fill(reductions, choice("Reduction", bundle.json.reductions.map((/** @type {any} */ one) => ({value: one.name, title: one.name})), selection.reduction, (reduction) => state.select({reduction, unit: null})));
-    fill(found, sentences.filter((/** @type {any} */ one) => !one.reduction || one.reduction === selection.reduction).map((/** @type {any} */ one) => sentenceItem(one.text)));
+    pressed(reductions, named.indexOf(selection.reduction));
+    fill(found, sentences.filter((/** @type {any} */ one) => !one.reduction || one.reduction === selection.reduction).map((/** @type {any} */ one) => sentenceItem(one)));
   });
-  const numbers = headline.map((/** @type {any} */ one) => h("div", {}, h("b", {}, percent(one.value)), h("span", {}, `${one.title}, ${percent(one.low)} to ${percent(one.high)}`)));
+  const numbers = headline.map((/** @type {any} */ one) => h("div", {}, h("b", {}, percent(one.value)), h("span", {}, `${one.title}, ${percent(one.low)} to ${percent(one.high)}, ${count(one.n)} samples`)));
   const many = bundle.samples < bundle.json.total ? `${count(bundle.samples)} of ${count(bundle.json.total)} samples shown` : `${count(bundle.samples)} samples`;
   return h("header", {class: "top"},
     h("div", {class: "top-line"}, h("h1", {}, "Layerscope"),
       h("p", {class: "muted"}, `${title} · ${bundle.layers(state.selection.reduction).length} layers · ${many} · ${run.folder}`),
       conditionChoice(app), reductions, themeButton(app), h("div", {class: "headline"}, numbers)),
+    picturesTold(bundle).map((words) => h("p", {class: "muted pictures-told"}, words)),
     warnings.length ? h("details", {class: "warnings", open: true}, h("summary", {}, `Read this first: ${warnings.length} ${warnings.length === 1 ? "warning" : "warnings"}`),
       h("ul", {}, warnings.map((/** @type {string} */ words) => h("li", {}, words)))) : null,
     h("div", {"aria-label": "What was found", role: "group"}, found));
 }
 
-/** A finding: what holds in bold, then what it stands on. @param {string} text */
-function sentenceItem(text) {
-  const bracket = text.indexOf(" (");
-  return bracket < 0 ? h("li", {}, text) : h("li", {}, h("b", {}, text.slice(0, bracket)), h("span", {class: "muted"}, text.slice(bracket)));
+/** How many samples' pictures were left out for size. @param {Bundle} bundle @returns {string[]} */
+function picturesTold(bundle) {
+  const left = bundle.conditions.flatMap(({name}) => {
+    const told = held(bundle.json.pictures, name);
+    return told && told.thinned > 0 ? [`${conditionTitle(bundle.conditions, name)} ${told.shown ? `${count(told.shown)} of ${count(told.shown + told.thinned)}` : "none"}`] : [];
+  });
+  return left.length ? [`Pictures were left out to keep the file small; shown are of ${left.join(", of ")}. Codes and numbers are of all samples here.`] : [];
+}
+
+/** A finding: what holds in bold, then what it stands on. @param {{verdict: string, text: string}} sentence */
+function sentenceItem({verdict, text}) {
+  const end = verdict ? text.indexOf(verdict) + verdict.length : 0;
+  return h("li", {}, end ? h("b", {}, text.slice(0, end)) : null, h("span", {class: end ? "muted" : null}, text.slice(end)));
 }
 
 /** @param {App} app */

@@ -1,13 +1,17 @@
 // @ts-check
 /** One layer's map, large. */
 
-import {besideClean, layerPlace, sampleRow} from "./app.js";
-import {amounts} from "./colours.js";
+import {layerPlace} from "./app.js";
+import {pressed} from "./conditions.js";
 import {hover, mapKeys} from "./depth.js";
-import {choice, fill, h, number, s} from "./elements.js";
+import {sampleName} from "./depthfile.js";
+import {choice, fill, h, s} from "./elements.js";
+import {legendDrawn, legendShown, wordsDrawn} from "./legend.js";
 import {CanvasPainter, SvgPainter} from "./painter.js";
-import {COLOURINGS, amountsOf, colourable, paintMap, sharp} from "./painting.js";
+import {COLOURINGS, colourable, colouringShown, paintMap, sharp} from "./painting.js";
 import {panel} from "./panels.js";
+import {ringsDrawn, ringsTold} from "./paths.js";
+import {whenSized} from "./watching.js";
 
 /** @typedef {import("./app.js").App} App */
 
@@ -19,7 +23,8 @@ export function mapView(app) {
   const overlay = s("svg", {class: "rings", "aria-hidden": "true"});
   const tip = h("div", {class: "tip", hidden: true});
   const legend = h("div", {class: "map-legend"});
-  const colours = h("div", {});
+  const named = Object.entries(COLOURINGS);
+  const colours = choice("Colour by", named.map(([value, {title, how}]) => ({value, title, note: how})), "", (colour) => app.state.select({colour}));
   let size = LARGE;
   const unitAt = (/** @type {MouseEvent} */ event) => {
     const box = canvas.getBoundingClientRect();
@@ -36,17 +41,19 @@ export function mapView(app) {
   const body = h("div", {class: "map-body"}, h("div", {class: "map-place"}, area, tip), h("div", {class: "map-side"}, colours, legend));
   const made = panel({
     id: "map", title: "Map", how: "", body,
-    svg: () => mapSvg(app, size, overlay),
+    svg: () => mapSvg(app, size),
     csv: () => mapTable(app),
   });
   const draw = () => {
-    const {layer, colour} = app.state.selection;
+    const {layer, reduction} = app.state.selection;
+    const shown = colouringShown(app);
     made.retitle(`Map of ${layer}`);
-    made.explain("Solid ring: the selected code. Dashed ring: where the condition moves the selected sample. Arrow keys move between codes.");
+    made.explain(`${ringsTold(app)} Arrow keys move between codes.`);
     area.setAttribute("aria-label", `Map of ${layer}: arrow keys move between codes, page up and page down between layers`);
-    fill(colours, choice("Colour by", Object.entries(COLOURINGS).filter(([name]) => colourable(app, name)).map(([value, {title, how}]) => ({value, title, note: how})), colour, (value) => app.state.select({colour: value})));
-    paintMap(app, new CanvasPainter(sharp(canvas, size, size)), colour, app.state.selection.reduction, layerPlace(app), [0, 0], size);
-    fill(legend, mapLegend(app));
+    pressed(colours, named.findIndex(([name]) => name === shown.name));
+    named.forEach(([name], place) => /** @type {HTMLElement} */ (colours.children[place]).toggleAttribute("hidden", !colourable(app, name)));
+    paintMap(app, new CanvasPainter(sharp(canvas, size, size)), reduction, layerPlace(app), [0, 0], size);
+    fill(legend, h("p", {class: "how"}, shown.how), legendShown(app).filter((one) => one.tagName !== "UL"));
     rings(app, overlay, size);
   };
   app.state.follow(({changed}) => {
@@ -55,44 +62,35 @@ export function mapView(app) {
   });
   app.onTheme(draw);
   app.onFound(draw);
-  new ResizeObserver(() => {
+  whenSized(app, /** @type {HTMLElement} */ (area.parentElement), () => {
     const now = Math.min(520, Math.max(220, Math.floor(/** @type {HTMLElement} */ (area.parentElement).clientWidth)));
     if (Math.abs(now - size) > 4) {
       size = now;
       draw();
     }
-  }).observe(/** @type {HTMLElement} */ (area.parentElement));
+  });
   return made;
 }
 
 /** @param {App} app @param {SVGSVGElement} overlay @param {number} size */
 function rings(app, overlay, size) {
-  const {unit, reduction} = app.state.selection;
-  const {centre, scale} = app.grid.fitted(size);
-  const [row, condition, layer] = [sampleRow(app), besideClean(app), layerPlace(app)];
-  const ring = (/** @type {number} */ at, /** @type {string} */ kind) => s("circle", {class: kind, cx: centre(at)[0], cy: centre(at)[1], r: scale * (kind === "ring" ? 0.8 : 0.95)});
-  const own = row === null ? null : app.bundle.codes("clean", reduction, layer)[row];
-  const moved = row === null || !condition ? null : app.bundle.codes(condition, reduction, layer)[row];
   for (const name of ["width", "height"]) overlay.setAttribute(name, String(size));
-  fill(overlay, own === null ? null : ring(own, "sample-ring"), moved === null || moved === own ? null : ring(moved, "moved-ring"), unit === null ? null : ring(unit, "ring"));
+  fill(overlay, ringsDrawn(app, size));
 }
 
-/** @param {App} app */
-function mapLegend(app) {
-  const {colour, reduction, condition} = app.state.selection;
-  const name = /** @type {keyof typeof COLOURINGS} */ (colourable(app, colour) ? colour : "hits");
-  const how = h("p", {class: "how"}, COLOURINGS[name].how, name === "found" ? ` Found: ${app.found.told}.` : name === "flips" || name === "shift" ? ` Condition: ${condition === "clean" ? besideClean(app) : condition}.` : "");
-  if (name === "class" || name === "pies") return [how];
-  const {most} = amountsOf(app, name, reduction, layerPlace(app));
-  const bar = h("div", {class: "amounts", style: {background: `linear-gradient(to right, ${amounts().join(", ")})`}});
-  return [how, bar, h("div", {class: "ends"}, h("span", {}, "0"), h("span", {}, number(most)))];
-}
-
-/** @param {App} app @param {number} size @param {SVGSVGElement} overlay */
-function mapSvg(app, size, overlay) {
+/** The map with its rings, and what they and the colours mean. @param {App} app @param {number} size */
+function mapSvg(app, size) {
+  const {reduction, layer} = app.state.selection;
   const painter = new SvgPainter();
-  paintMap(app, painter, app.state.selection.colour, app.state.selection.reduction, layerPlace(app), [0, 0], size);
-  return s("svg", {width: size, height: size, viewBox: `0 0 ${size} ${size}`}, painter.drawn, overlay.cloneNode(true));
+  paintMap(app, painter, reduction, layerPlace(app), [0, 0], size);
+  const words = wordsDrawn(`${layer} under ${reduction}, ${sampleName(app)} selected. ${ringsTold(app)}`, 8, size - 16, app.theme().ink);
+  const legend = legendDrawn(app, 8, size - 16);
+  const below = (/** @type {SVGElement[]} */ drawn, /** @type {number} */ top) => s("g", {transform: `translate(0 ${top})`}, drawn);
+  const top = size + 8;
+  const high = top + words.height + legend.height;
+  const out = size / 20; // rings around cells at the edge
+  return s("svg", {width: size + 2 * out, height: high + out, viewBox: `${-out} ${-out} ${size + 2 * out} ${high + out}`},
+    painter.drawn, s("g", {}, ringsDrawn(app, size)), below(words.drawn, top), below(legend.drawn, top + words.height));
 }
 
 /** @param {App} app */

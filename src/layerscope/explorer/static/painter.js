@@ -10,7 +10,7 @@ export class CanvasPainter {
     this.context = context;
   }
 
-  /** @param {Point[]} points @param {string} fill @param {string | null} [stroke] @param {number} [width] */
+  /** @param {Point[]} points @param {string | null} fill @param {string | null} [stroke] @param {number} [width] */
   polygon(points, fill, stroke = null, width = 1) {
     const {context} = this;
     context.beginPath();
@@ -57,10 +57,12 @@ export class CanvasPainter {
     context.stroke();
   }
 
-  /** @param {string} fill @param {string | null} stroke @param {number} width */
+  /** @param {string | null} fill @param {string | null} stroke @param {number} width */
   #finish(fill, stroke, width) {
-    this.context.fillStyle = fill;
-    this.context.fill();
+    if (fill) {
+      this.context.fillStyle = fill;
+      this.context.fill();
+    }
     if (!stroke) return;
     this.context.strokeStyle = stroke;
     this.context.lineWidth = width;
@@ -88,9 +90,9 @@ export class SvgPainter {
     return made;
   }
 
-  /** @param {Point[]} points @param {string} fill @param {string | null} [stroke] @param {number} [width] */
+  /** @param {Point[]} points @param {string | null} fill @param {string | null} [stroke] @param {number} [width] */
   polygon(points, fill, stroke = null, width = 1) {
-    this.#add("polygon", {points: points.map(rounded).join(" "), fill, ...(stroke ? {stroke, "stroke-width": width} : {})});
+    this.#add("polygon", {points: points.map(rounded).join(" "), fill: fill ?? "none", ...(stroke ? {stroke, "stroke-width": width} : {})});
   }
 
   /** @param {Point} centre @param {number} radius @param {number} from @param {number} to @param {string} fill */

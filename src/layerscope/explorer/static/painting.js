@@ -3,45 +3,71 @@
 
 import {besideClean} from "./app.js";
 import {amount, between, css, mixed} from "./colours.js";
+import {conditionTitle} from "./conditions.js";
 
 /** @typedef {import("./app.js").App} App */
 /** @typedef {import("./painter.js").Painter} Painter */
 /** @typedef {import("./painter.js").Point} Point */
 
-/** How a map may be coloured: by name, what it is called and how to read it. */
+/** Of fewer samples the entropy of their classes is far too low. */
+const FEW = 10;
+/** Of a cell that no sample has: its outline alone, and smaller, so that it is no pale colour. */
+const OUTLINE = 0.84;
+/** A canvas that browsers paint, in pixels a side. */
+const MOST_ACROSS = 16000;
+
+/** How a map may be coloured: by name, what it is called, how to read it, and what its scale counts. */
 export const COLOURINGS = {
-  class: {title: "class", how: "Colour: the commonest class. Pale: classes mix."},
-  pies: {title: "class mix", how: "Pie: the mix of classes. Size: how many samples."},
-  hits: {title: "hits", how: "From dark (none) to yellow (most): how many samples have the code."},
-  umatrix: {title: "U-matrix", how: "From dark to yellow: how far a code's prototype lies from its neighbours'. Yellow ridges part regions."},
-  homogeneity: {title: "homogeneity", how: "From dark (one class) to yellow (many classes share the code): H(label | this code), in bits."},
-  flips: {title: "flips", how: "From dark (none) to yellow (all): share of a code's samples that the condition moves to another code."},
-  shift: {title: "shift", how: "From dark (none) to yellow (most): how many grid steps the condition moves a code's samples, mean."},
-  found: {title: "found", how: "From dark (none) to yellow (all): share of a code's samples that the search has found."},
+  class: {title: "class", how: "Colour: the commonest class. Pale: classes mix.", unit: ""},
+  pies: {title: "class mix", how: "Pie: the mix of classes. Size: how many samples.", unit: ""},
+  hits: {title: "hits", how: "From dark (few) to yellow (most): how many samples have the code.", unit: "samples"},
+  umatrix: {title: "U-matrix", how: "From dark to yellow: how far a code's prototype lies from its neighbours'. Yellow ridges part regions.", unit: "spreads"},
+  homogeneity: {title: "homogeneity", how: `From dark (one class) to yellow (many classes share the code): entropy of its samples' classes, not corrected for few samples. Struck through: fewer than ${FEW} samples, far too low.`, unit: "bits"},
+  flips: {title: "flips", how: "From dark (none) to yellow (all): share of a code's samples that the condition moves to another code.", unit: "of the samples"},
+  shift: {title: "shift", how: "From dark (none) to yellow (most): how many grid steps the condition moves a code's samples, mean.", unit: "steps"},
+  found: {title: "found", how: "From dark (none) to yellow (all): share of a code's samples that the search has found.", unit: "of the samples"},
 };
+
+/** @typedef {keyof typeof COLOURINGS} Colouring */
+
+/** What maps show now: the chosen colouring, or hits where the run has not what that shows; and how to read it. @param {App} app */
+export function colouringShown(app) {
+  const {colour} = app.state.selection;
+  const name = /** @type {Colouring} */ (colourable(app, colour) ? colour : "hits");
+  const {title, how, unit} = COLOURINGS[name];
+  const answers = app.bundle.json.class_source === "predictions" && ["class", "pies", "homogeneity"].includes(name);
+  const condition = besideClean(app);
+  const more = [
+    answers ? "Classes are the network's answers." : "",
+    (name === "flips" || name === "shift") && condition ? `Condition: ${conditionTitle(app.bundle.conditions, condition)}.` : "",
+    name === "found" ? `Found: ${app.found.told}.` : "",
+    name === "umatrix" ? "" : "Outline alone: no sample has the code.",
+  ];
+  return {name, title, unit, how: [how, ...more].filter(Boolean).join(" ")};
+}
 
 /** Whether the run has what a colouring shows. @param {App} app @param {string} name */
 export function colourable(app, name) {
   if (name === "flips" || name === "shift") return besideClean(app) !== null;
   if (name === "found") return app.found.sets !== null;
   if (["class", "pies", "homogeneity"].includes(name)) return app.bundle.json.class_source !== null;
-  return name in COLOURINGS;
+  return Object.hasOwn(COLOURINGS, name);
 }
 
 /**
- * What a colouring by amount shows of each unit, NaN where it has none, and the most.
+ * What a colouring by amount shows of each unit, NaN where it has none, and the most of all layers: the same colour is
+ * the same amount on every map.
  * @param {App} app @param {string} name @param {string} reduction @param {number} layer
  * @returns {{values: ArrayLike<number>, most: number}}
  */
 export function amountsOf(app, name, reduction, layer) {
   const {hits, entropy} = app.counts.mix(reduction, layer);
   const used = (/** @type {ArrayLike<number>} */ all) => Float32Array.from(all, (value, unit) => (hits[unit] ? value : NaN));
-  const largest = (/** @type {ArrayLike<number>} */ all) => Array.prototype.reduce.call(all, (most, one) => (/** @type {number} */ (one) > /** @type {number} */ (most) ? one : most), 0);
   const condition = besideClean(app);
-  if (name === "hits") return {values: hits, most: Number(largest(hits))};
+  if (name === "hits") return {values: used(hits), most: mostHits(app, reduction)};
   if (name === "umatrix") {
-    const values = app.bundle.umatrix(reduction, layer);
-    return {values, most: Number(largest(values))};
+    const of = (/** @type {number} */ one) => app.bundle.umatrix(reduction, one);
+    return {values: of(layer), most: mostOfLayers(app, `umatrix ${reduction}`, reduction, of)};
   }
   if (name === "homogeneity") {
     const values = used(entropy);
@@ -49,8 +75,8 @@ export function amountsOf(app, name, reduction, layer) {
   }
   if (name === "flips" && condition) return {values: app.counts.moved(condition, reduction, layer).flips, most: 1};
   if (name === "shift" && condition) {
-    const values = app.counts.moved(condition, reduction, layer).shift;
-    return {values, most: Number(largest(values))};
+    const of = (/** @type {number} */ one) => app.counts.moved(condition, reduction, one).shift;
+    return {values: of(layer), most: mostOfLayers(app, `shift ${condition} ${reduction}`, reduction, of)};
   }
   const rows = app.found.sets ?? new Set();
   const values = new Float32Array(app.bundle.units);
@@ -59,41 +85,68 @@ export function amountsOf(app, name, reduction, layer) {
   return {values: used(values.map((some, unit) => some / (hits[unit] || 1))), most: 1};
 }
 
+/** @type {WeakMap<import("./bundle.js").Bundle, Map<string, number>>} */
+const LARGEST = new WeakMap();
+
+/** The largest value of all layers, sought once. @param {App} app @param {string} key @param {string} reduction @param {(layer: number) => ArrayLike<number>} of */
+function mostOfLayers(app, key, reduction, of) {
+  const kept = LARGEST.get(app.bundle) ?? new Map();
+  LARGEST.set(app.bundle, kept);
+  if (!kept.has(key)) {
+    let most = 0;
+    for (const layer of app.bundle.layers(reduction).keys()) {
+      const values = of(layer);
+      for (let unit = 0; unit < values.length; unit += 1) if (values[unit] > most) most = values[unit];
+    }
+    kept.set(key, most);
+  }
+  return /** @type {number} */ (kept.get(key));
+}
+
+/** The most samples of a unit, of all layers. @param {App} app @param {string} reduction */
+function mostHits(app, reduction) {
+  return mostOfLayers(app, `hits ${reduction}`, reduction, (layer) => app.counts.mix(reduction, layer).hits);
+}
+
 /**
- * Paint a map into a square.
- * @param {App} app @param {Painter} painter @param {string} name A colouring.
+ * Paint a map into a square, as `colouringShown` says.
+ * @param {App} app @param {Painter} painter
  * @param {string} reduction @param {number} layer @param {Point} corner @param {number} size
  */
-export function paintMap(app, painter, name, reduction, layer, [left, top], size) {
+export function paintMap(app, painter, reduction, layer, [left, top], size) {
   const {scale, centre} = app.grid.fitted(size);
   const theme = app.theme();
-  const colouring = colourable(app, name) ? name : "hits";
+  const colouring = colouringShown(app).name;
   const mix = app.counts.mix(reduction, layer);
   const byAmount = !["class", "pies"].includes(colouring) ? amountsOf(app, colouring, reduction, layer) : null;
   const edge = size > 200 ? 1 : 0.4;
-  const most = Math.max(1, ...mix.hits);
+  const most = Math.max(1, mostHits(app, reduction));
   for (let unit = 0; unit < app.grid.size; unit += 1) {
     const [x, y] = centre(unit);
-    const outline = app.grid.cell.map(([dx, dy]) => /** @type {Point} */ ([left + x + dx * scale, top + y + dy * scale]));
+    const around = (/** @type {Point[]} */ points, part = 1) => points.map(([dx, dy]) => /** @type {Point} */ ([left + x + part * dx * scale, top + y + part * dy * scale]));
+    const outline = around(app.grid.cell);
+    if (byAmount ? Number.isNaN(byAmount.values[unit]) : mix.commonest[unit] < 0) {
+      painter.polygon(around(app.grid.cell, OUTLINE), null, theme.muted, Math.max(0.6, 0.8 * edge));
+      continue;
+    }
     if (colouring === "pies") {
       painter.polygon(outline, theme.empty, css(theme.paper), edge);
       paintPie(app, painter, mix, unit, [left + x, top + y], scale * 0.52 * Math.sqrt(mix.hits[unit] / most));
       continue;
     }
-    painter.polygon(outline, byAmount ? amountColour(byAmount, unit, theme.empty) : classColour(app, mix, unit), css(theme.paper), edge);
+    painter.polygon(outline, byAmount ? amountColour(byAmount, unit) : classColour(app, mix, unit), css(theme.paper), edge);
+    if (colouring === "homogeneity" && mix.hits[unit] < FEW) painter.polygon(around([[-0.3, 0.3], [0.3, -0.3]]), null, css(theme.paper), 2 * edge);
   }
 }
 
-/** @param {{values: ArrayLike<number>, most: number}} told @param {number} unit @param {string} empty */
-function amountColour({values, most}, unit, empty) {
-  return Number.isNaN(values[unit]) ? empty : css(amount(most > 0 ? values[unit] / most : 0));
+/** @param {{values: ArrayLike<number>, most: number}} told @param {number} unit */
+function amountColour({values, most}, unit) {
+  return css(amount(most > 0 ? values[unit] / most : 0));
 }
 
 /** @param {App} app @param {import("./counts.js").Mix} mix @param {number} unit */
 function classColour(app, mix, unit) {
-  const {paper, empty} = app.theme();
-  const commonest = mix.commonest[unit];
-  return commonest < 0 ? empty : css(mixed(app.classes[commonest], mix.purity[unit], app.counts.classes, paper));
+  return css(mixed(app.classes[mix.commonest[unit]], mix.purity[unit], app.counts.classes, app.theme().paper));
 }
 
 /** @param {App} app @param {Painter} painter @param {import("./counts.js").Mix} mix @param {number} unit @param {Point} centre @param {number} radius */
@@ -119,7 +172,7 @@ export function paler(app, one, share) {
 
 /** A canvas of a size in CSS pixels, as sharp as the screen; and what draws on it. @param {HTMLCanvasElement} canvas @param {number} width @param {number} height */
 export function sharp(canvas, width, height) {
-  const ratio = Math.min(3, globalThis.devicePixelRatio || 1);
+  const ratio = Math.min(3, globalThis.devicePixelRatio || 1, MOST_ACROSS / Math.max(width, height));
   canvas.width = Math.round(width * ratio);
   canvas.height = Math.round(height * ratio);
   canvas.style.setProperty("width", `${width}px`);

@@ -12,7 +12,7 @@ import {panel} from "./panels.js";
  * @typedef {object} Probed
  * @property {{class: number, name: string, confidence: number}[]} prediction The likeliest classes, the likeliest first.
  * @property {Record<string, number[]>} codes By reduction, the path: a unit per layer.
- * @property {Record<string, {id: number, shared: number, distance: number}[][]>} nearest By reduction and layer, samples
+ * @property {Record<string, {id: import("./state.js").Id, shared: number, distance: number}[][]>} nearest By reduction and layer, samples
  *   of the run: those that share most codes of the path up to there, and of these the nearest.
  * @property {string | null} picture As the network got it: an address of a picture.
  */

@@ -1,7 +1,7 @@
 // @ts-check
 /** From one layer to the next: samples as ribbons between the codes of both. */
 
-import {layerPlace, unitTold} from "./app.js";
+import {classWord, layerPlace, ofShown, unitTold} from "./app.js";
 import {between, css, mixed} from "./colours.js";
 import {count, fill, h, number, percent, s, short} from "./elements.js";
 import {codeButton, refill} from "./links.js";
@@ -9,6 +9,7 @@ import {CanvasPainter, SvgPainter} from "./painter.js";
 import {sharp} from "./painting.js";
 import {lacking, panel} from "./panels.js";
 import {columnOf, gatheredStreams, placedStreams, streamsBetween, unitAtHeight} from "./streams.js";
+import {whenSeen, whenSized} from "./watching.js";
 
 /** @typedef {import("./app.js").App} App */
 /** @typedef {import("./painter.js").Painter} Painter */
@@ -89,17 +90,17 @@ function ribbonsDrawn(app, stepNow) {
     stale = !seen;
     if (step && room && seen) paintRibbons(app, new CanvasPainter(sharp(canvas, room, RIBBONS_HIGH + RIBBONS_TOP)), step, room);
   };
-  new ResizeObserver(() => {
+  whenSized(app, place, () => {
     const now = Math.floor(place.clientWidth);
     if (!now || Math.abs(now - room) < 4) return;
     room = now;
     paint();
-  }).observe(place);
+  });
   // Out of sight nothing is painted: other views need not wait for it.
-  new IntersectionObserver((entries) => {
-    seen = entries.some((one) => one.isIntersecting);
+  whenSeen(app, place, (now) => {
+    seen = now;
     if (seen && stale) paint();
-  }, {rootMargin: "120px"}).observe(place);
+  }, "120px");
   return {place, area, paint, room: () => room};
 }
 
@@ -299,10 +300,10 @@ function ribbonsList(app, step) {
   const side = selectedSide(app, step);
   const what = side === null ? "The largest ribbons" : side === "from" ? `Where the samples of code ${unit} go` : `Where the samples of code ${unit} come from`;
   const many = streams.length > LISTED ? `, ${LISTED} of ${count(streams.length)}` : "";
-  if (!streams.length) return [h("p", {class: "lacking"}, `No sample has code ${unit} at ${side === "to" ? to : from}.`)];
+  if (!streams.length) return [h("p", {class: "lacking"}, `No sample${ofShown(app)} has code ${unit} at ${side === "to" ? to : from}.`)];
   return [h("table", {class: "ribbons-table"},
     h("caption", {}, `${what}${many}`),
-    h("thead", {}, h("tr", {}, [`code at ${from}`, `code at ${to}`, "samples", "commonest class"].map((title) => h("th", {scope: "col"}, title)))),
+    h("thead", {}, h("tr", {}, [`code at ${from}`, `code at ${to}`, `samples${ofShown(app)}`, `commonest ${classWord(app)}`].map((title) => h("th", {scope: "col"}, title)))),
     h("tbody", {}, streams.slice(0, LISTED).map((stream) => h("tr", {},
       h("td", {}, codeButton(app, step.from, stream.from)), h("td", {}, codeButton(app, step.to, stream.to)),
       h("td", {}, count(stream.count)), h("td", {}, stream.commonest < 0 ? "none" : `${app.bundle.className(stream.commonest)}, ${percent(stream.purity)}`)))))];
@@ -312,7 +313,7 @@ function ribbonsList(app, step) {
 function ribbonsTable(app, step) {
   if (!step) return [];
   const [from, to] = [layerName(app, step.from), layerName(app, step.to)];
-  return [["layer", "code", "next layer", "next code", "samples", "commonest class", "its share"], ...toldStreams(app, step).map((stream) =>
+  return [["layer", "code", "next layer", "next code", `samples${ofShown(app)}`, `commonest ${classWord(app)}`, "its share"], ...toldStreams(app, step).map((stream) =>
     [from, stream.from, to, stream.to, stream.count, app.bundle.className(stream.commonest), stream.purity.toFixed(4)].map(String))];
 }
 

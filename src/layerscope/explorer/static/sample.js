@@ -1,7 +1,7 @@
 // @ts-check
 /** One sample: clean and perturbed, its answers, and its path through the maps. */
 
-import {besideClean, sampleRow} from "./app.js";
+import {besideClean, classWord, ofShown, sampleRow} from "./app.js";
 import {count, fill, h, number, percent} from "./elements.js";
 import {answered, codeButton, conditionNamed, refill, sampleTold, swatch} from "./links.js";
 import {lacking, panel} from "./panels.js";
@@ -134,7 +134,7 @@ function sampleFacts(app, row) {
     const changes = app.counts.changes(condition, reduction);
     const more = changes.reduce((sum, one) => sum + Number(one > changes[row]), 0);
     const first = app.counts.departure(condition, reduction, row);
-    facts.push(`Its path under ${conditionNamed(app, condition)} lies ${number(changes[row])} grid steps from its clean one, summed over the layers: number ${count(more + 1)} of ${count(changes.length)}.`);
+    facts.push(`Its path under ${conditionNamed(app, condition)} lies ${number(changes[row])} grid steps from its clean one, summed over the layers: number ${count(more + 1)}${ofShown(app) || ` of ${count(changes.length)}`}.`);
     facts.push(first < 0 ? "It ends in the clean path's code." : `It leaves the clean path for good at ${app.bundle.layers(reduction)[first]}.`);
   }
   const smallest = smallestTold(app, row);
@@ -179,7 +179,7 @@ function samplePath(app, row) {
   const heads = condition ? ["layer", "clean code", `${conditionNamed(app, condition)}: code`, "steps"] : ["layer", "clean code"];
   return h("div", {class: "path-scroll", tabindex: 0, role: "group", "aria-label": "Path through the layers"},
     h("table", {class: "path"},
-      h("caption", {}, "Path through the layers. ✓ and ✗: whether the sample's own class is the commonest of the code. ∅: no clean sample has it."),
+      h("caption", {}, `Path through the layers. ✓ and ✗: whether the sample's own ${classWord(app)} is the commonest of the code. ∅: no clean sample${ofShown(app)} has it.`),
       h("thead", {}, h("tr", {}, heads.map((one) => h("th", {scope: "col"}, one)))),
       h("tbody", {}, pathOf(app, row).map((step) => pathRow(app, layers[step.layer], step, step.layer === first)))));
 }
@@ -191,20 +191,21 @@ function pathRow(app, name, {layer, clean, other, steps, ownClean, ownOther}, de
   };
   return h("tr", {"data-layer": name, class: departs ? "departs" : null, onclick},
     h("th", {scope: "row"}, name, departs ? h("span", {class: "tag"}, " ▸ departs") : null),
-    h("td", {}, codeButton(app, layer, clean, {told: ownTold(ownClean)}), ownSign(ownClean)),
-    other === null ? null : h("td", {}, codeButton(app, layer, other, {told: ownTold(ownOther)}), ownSign(ownOther)),
+    h("td", {}, codeButton(app, layer, clean, {told: ownTold(app, ownClean)}), ownSign(app, ownClean)),
+    other === null ? null : h("td", {}, codeButton(app, layer, other, {told: ownTold(app, ownOther)}), ownSign(app, ownOther)),
     other === null ? null : h("td", {}, other === clean ? "same" : number(steps)));
 }
 
-/** @param {Own} own */
-function ownTold(own) {
-  return {yes: "own class commonest", no: "another class commonest", empty: "no clean sample has it", "": ""}[own];
+/** @param {App} app @param {Own} own */
+function ownTold(app, own) {
+  const kind = classWord(app);
+  return {yes: `own ${kind} commonest`, no: `another ${kind} commonest`, empty: `no clean sample${ofShown(app)} has it`, "": ""}[own];
 }
 
-/** @param {Own} own */
-function ownSign(own) {
+/** @param {App} app @param {Own} own */
+function ownSign(app, own) {
   const sign = {yes: " ✓", no: " ✗", empty: " ∅", "": ""}[own];
-  return sign && h("span", {class: own === "yes" ? "sign" : "sign wrong", "aria-hidden": "true", title: ownTold(own)}, sign);
+  return sign && h("span", {class: own === "yes" ? "sign" : "sign wrong", "aria-hidden": "true", title: ownTold(app, own)}, sign);
 }
 
 /** Show which layer is selected. @param {App} app @param {Element} body */
@@ -220,8 +221,9 @@ function pathTable(app) {
   const row = sampleRow(app);
   const {reduction} = app.state.selection;
   const [layers, condition] = [app.bundle.layers(reduction), besideClean(app)];
-  const header = ["id", "layer", "clean code", "own class commonest in it, clean",
-    ...(condition ? [`code under ${condition}`, `own class commonest in it, ${condition}`, "grid steps between", "departs here"] : [])];
+  const own = `own ${classWord(app)} commonest in it${ofShown(app)}`;
+  const header = ["id", "layer", "clean code", `${own}, clean`,
+    ...(condition ? [`code under ${condition}`, `${own}, ${condition}`, "grid steps between", "departs here"] : [])];
   if (row === null) return [header];
   const first = condition ? app.counts.departure(condition, reduction, row) : -1;
   return [header, ...pathOf(app, row).map(({layer, clean, other, steps, ownClean, ownOther}) => [

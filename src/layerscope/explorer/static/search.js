@@ -1,11 +1,12 @@
 // @ts-check
 /** Samples by what they are and what befell them. */
 
-import {layerPlace} from "./app.js";
+import {classWord, layerPlace, ofShown} from "./app.js";
 import {count, fill, h, list} from "./elements.js";
 import {ANYTHING, ORDERS, askedTold, firstInOrder, foolingAttack, isAsked, orderTold, rowsAsked} from "./finding.js";
 import {pressSample, sampleButton} from "./links.js";
 import {lacking, panel} from "./panels.js";
+import {idOf} from "./state.js";
 
 /** @typedef {import("./app.js").App} App */
 /** @typedef {import("./finding.js").Asked} Asked */
@@ -101,7 +102,7 @@ function searchFields(app, {asked, given}, ask, clear) {
   return [
     idField(app),
     bundle.texts ? wordsField(asked, ask) : null,
-    bundle.json.class_source === null ? null : namedList("class", "Class", classes, String(asked.label), (value) => ask({label: Number(value)})),
+    bundle.json.class_source === null ? null : namedList("class", classWord(app) === "answer" ? "Clean answer" : "Class", classes, String(asked.label), (value) => ask({label: Number(value)})),
     namedList("condition", "Condition", bundle.conditions.map(({name}) => ({value: name, title: name})), condition, (value) => app.state.select({condition: value})),
     bundle.classes.length ? namedList("answer", `Answer${under}`, classes, String(asked.answer), (value) => ask({answer: Number(value)})) : null,
     labelled ? tick("mistakes", `Mistakes${under} only`, asked.mistakes, (mistakes) => ask({mistakes})) : null,
@@ -129,9 +130,9 @@ function tick(name, label, on, turn) {
 function idField(app) {
   const problem = h("span", {class: "search-problem", role: "alert"});
   const go = () => {
-    const id = Number(input.value);
-    const known = input.value.trim() !== "" && app.bundle.rowOf.has(id);
-    fill(problem, known ? null : `No sample has the id ${input.value.trim() || "nothing"}.`);
+    const id = idOf(input.value.trim());
+    const known = id !== undefined && app.bundle.rowOf.has(id);
+    fill(problem, known ? null : `No sample${ofShown(app)} has the id ${input.value.trim() || "nothing"}.`);
     if (known) {
       app.state.select({sample: id});
       app.announce(`Sample ${id} selected`);
@@ -149,8 +150,10 @@ function wordsField(asked, ask) {
 
 /** @param {App} app @param {Search} search */
 function foundTold(app, {asked, given, rows}) {
-  const many = `${count(rows.length)} of ${count(app.bundle.samples)} samples`;
-  const told = isAsked(asked, given) ? `${many}: ${askedTold(app, asked, given)}.` : `All ${count(rows.length)} samples.`;
+  const {samples, json: {total}} = app.bundle;
+  const many = `${count(rows.length)} of ${count(samples)} samples${samples < total ? " shown" : ""}`;
+  const all = samples < total ? `All ${count(samples)} samples that are shown of ${count(total)}.` : `All ${count(samples)} samples.`;
+  const told = isAsked(asked, given) ? `${many}: ${askedTold(app, asked, given)}.` : all;
   return rows.length ? told : `${told} Nothing has all of this.`;
 }
 
@@ -172,7 +175,7 @@ function foundTable(app, {rows, asked}) {
   const [clean, under] = [bundle.predictions("clean"), bundle.predictions(condition)];
   const other = condition !== "clean";
   const changes = other ? app.counts.changes(condition, reduction) : null;
-  const header = ["id", "label", "answer", "confidence", `code at ${layer}`, ...(other ? [`answer under ${condition}`, `path's change under ${condition} in grid steps`] : []), ...(bundle.smallest ? ["smallest perturbation"] : [])];
+  const header = [`id${ofShown(app)}`, "label", "answer", "confidence", `code at ${layer}`, ...(other ? [`answer under ${condition}`, `path's change under ${condition} in grid steps`] : []), ...(bundle.smallest ? ["smallest perturbation"] : [])];
   return [header, ...firstInOrder(app, rows, asked.order, rows.length).map((row) => [
     String(bundle.ids[row]), bundle.labels[row] < 0 ? "" : bundle.className(bundle.labels[row]), bundle.className(clean[row]), bundle.confidences("clean")[row].toFixed(6), String(codes[row]),
     ...(changes ? [bundle.className(under[row]), changes[row].toFixed(4)] : []), ...(bundle.smallest ? [Number.isNaN(bundle.smallest[row]) ? "" : String(bundle.smallest[row])] : [])])];

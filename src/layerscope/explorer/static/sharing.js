@@ -1,30 +1,32 @@
 // @ts-check
-/** Which classes share codes, how far into the depth, and which with which. */
+/** Which classes share codes, in how many layers, and which with which. */
 
-import {layerPlace} from "./app.js";
+import {layerPlace, ofShown} from "./app.js";
 import {amount, css} from "./colours.js";
-import {fill, h, s, short} from "./elements.js";
+import {count, fill, h, s, short} from "./elements.js";
 import {leadTo} from "./glance.js";
 import {refill} from "./links.js";
+import {LEAST_OF_CLASS, sharedTold} from "./overlaps.js";
 import {SvgPainter} from "./painter.js";
 import {lacking, panel} from "./panels.js";
 
 /** @typedef {import("./app.js").App} App */
-/** @typedef {{one: number, other: number, last: number, mean: number, overlaps: number[]}} Pair */
+/** @typedef {import("./overlaps.js").Pair} Pair */
 
 const SHOWN_PAIRS = 10;
 const MOST_IN_MATRIX = 20;
 const SPARK = {width: 132, height: 30, edge: 4};
-const SHARING_HOW = "Overlap of two classes' codes at a layer: 1 = the same codes in the same shares, 0 = none in common.";
+const SHARING_HOW = "Overlap of the mass of two classes at a layer (thick line): 1 = the same codes in the same shares, 0 = none in common. Few samples overlap less than many, so it is that of random halves, beside the ceiling (thin line): what halves of one class overlap with each other. A layer is shared from half of the ceiling on (dashed).";
 
 /** @param {App} app */
 export function sharingView(app) {
   const pairs = h("ol", {class: "pairs"});
+  const notes = h("p", {class: "how sharing-notes"});
   const matrix = h("div", {class: "sharing-matrix", tabindex: -1});
   const none = app.bundle.json.class_source === null;
   const made = panel({
     id: "sharing", title: "Which classes share codes", how: `${SHARING_HOW} Click a pair to find its samples.`,
-    body: none ? lacking(app.bundle.missing("labels"), "The run has no classes.") : h("div", {class: "sharing"}, pairs, matrix),
+    body: none ? lacking(app.bundle.missing("labels"), "The run has no classes.") : h("div", {class: "sharing"}, pairs, notes, matrix),
     svg: none ? undefined : () => sharingSvg(app),
     csv: none ? undefined : () => sharingTable(app),
   });
@@ -37,6 +39,7 @@ export function sharingView(app) {
     const turned = changed.has("reduction");
     if (!turned && !changed.has("layer")) return;
     if (turned) fill(pairs, shownPairs(app).map((pair) => pairItem(app, pair, search)));
+    if (turned) fill(notes, sharingNotes(app));
     markDepth(app, pairs);
     refill(matrix, matrixShown(app, search));
   });
@@ -45,7 +48,21 @@ export function sharingView(app) {
 
 /** @param {App} app @returns {Pair[]} */
 function shownPairs(app) {
-  return app.counts.sharing(app.state.selection.reduction).slice(0, SHOWN_PAIRS);
+  return app.counts.sharing(app.state.selection.reduction).pairs.slice(0, SHOWN_PAIRS);
+}
+
+/** Which classes are compared, and over which samples. @param {App} app */
+function sharingNotes(app) {
+  const {classes, scarce, crowded} = app.counts.sharing(app.state.selection.reduction);
+  const left = `${count(scarce)} ${scarce === 1 ? "class" : "classes"} of fewer than ${LEAST_OF_CLASS} samples ${scarce === 1 ? "is" : "are"} left out.`;
+  const notes = [
+    classes.length < 2 ? `There are fewer than two classes of at least ${LEAST_OF_CLASS} samples${ofShown(app)}.` : "",
+    scarce ? left : "",
+    crowded ? `Compared are the ${classes.length} commonest classes, of equally common ones those of lower number; ${count(crowded)} others are left out.` : "",
+    app.bundle.json.class_source === "predictions" ? "A sample's class is the network's answer." : "",
+    ofShown(app) && classes.length > 1 ? `Counted are the samples${ofShown(app)}.` : "",
+  ];
+  return notes.filter(Boolean).join(" ");
 }
 
 /** Samples of both classes become what was found. @param {App} app @param {number} one @param {number} other */
@@ -65,20 +82,20 @@ function pairName(app, one, other) {
 /** @param {App} app @param {Pair} pair @param {(one: number, other: number) => void} search */
 function pairItem(app, pair, search) {
   const layers = app.bundle.layers(app.state.selection.reduction);
-  const told = pair.last < 0 ? `nowhere half, mean ${pair.mean.toFixed(2)}` : `half or more up to ${layers[pair.last]}`;
+  const told = `${sharedTold(pair, layers)}; mean ${pair.mean.toFixed(2)}, ceiling ${pair.ceiling.toFixed(2)}`;
   const name = pairName(app, pair.one, pair.other);
   return h("li", {}, h("button", {type: "button", class: "pair", "data-pair": `${pair.one}/${pair.other}`, "aria-label": `${name}: ${told}. Find their samples`, onclick: () => search(pair.one, pair.other)},
     h("span", {class: "pair-name"}, name), sparkOf(pair, name, layers), h("span", {class: "muted"}, told)));
 }
 
-/** Overlap over depth, with a line at a half. @param {Pair} pair @param {string} name @param {string[]} layers */
-function sparkOf({overlaps}, name, layers) {
-  const [x, y] = [sparkAcross(overlaps.length), sparkUp];
+/** Overlap over depth, with its ceiling and a line at half of that. @param {Pair} pair @param {string} name @param {string[]} layers */
+function sparkOf({overlaps, ceilings}, name, layers) {
   return s("svg", {class: "spark", width: SPARK.width, height: SPARK.height, viewBox: `0 0 ${SPARK.width} ${SPARK.height}`, role: "img",
-    "aria-label": `Overlap of ${name}: ${overlaps.map((one, layer) => `${layers[layer]} ${one.toFixed(2)}`).join(", ")}`},
-  s("line", {class: "half", x1: 0, x2: SPARK.width, y1: y(0.5), y2: y(0.5)}),
+    "aria-label": `Overlap of ${name}: ${overlaps.map((one, layer) => `${layers[layer]} ${one.toFixed(2)} of ${ceilings[layer].toFixed(2)}`).join(", ")}`},
+  s("polyline", {class: "half", points: sparkLine(ceilings.map((one) => one / 2))}),
+  s("polyline", {class: "ceiling", points: sparkLine(ceilings)}),
   s("line", {class: "spark-depth", y1: 0, y2: SPARK.height}),
-  s("polyline", {points: overlaps.map((one, layer) => `${x(layer).toFixed(1)},${y(one).toFixed(1)}`).join(" ")}),
+  s("polyline", {points: sparkLine(overlaps)}),
   s("circle", {class: "spark-now", r: 3}));
 }
 
@@ -90,6 +107,12 @@ function sparkAcross(layers) {
 /** @param {number} overlap */
 function sparkUp(overlap) {
   return SPARK.height - SPARK.edge - overlap * (SPARK.height - 2 * SPARK.edge);
+}
+
+/** @param {number[]} shares By layer. */
+function sparkLine(shares) {
+  const x = sparkAcross(shares.length);
+  return shares.map((one, layer) => `${x(layer).toFixed(1)},${sparkUp(one).toFixed(1)}`).join(" ");
 }
 
 /** Mark the selected layer on every line. @param {App} app @param {HTMLElement} pairs */
@@ -108,35 +131,44 @@ function markDepth(app, pairs) {
   });
 }
 
-/** Overlaps of every class with every other at the selected layer. @param {App} app */
+/** At the selected layer, the overlap and the ceiling of every class with every other, and with itself: both its ceiling. @param {App} app */
 function overlapsAt(app) {
   const layer = layerPlace(app);
-  const found = new Map(app.counts.sharing(app.state.selection.reduction).map(({one, other, overlaps}) => [`${one}/${other}`, overlaps[layer]]));
-  const classes = [...app.bundle.classes.keys()].filter((one) => [...found.keys()].some((key) => key.split("/").map(Number).includes(one)));
-  const of = (/** @type {number} */ one, /** @type {number} */ other) => found.get(`${one}/${other}`) ?? found.get(`${other}/${one}`) ?? NaN;
+  const {pairs, classes, own} = app.counts.sharing(app.state.selection.reduction);
+  const found = new Map(pairs.map(({one, other, overlaps, ceilings}) => [`${one}/${other}`, [overlaps[layer], ceilings[layer]]]));
+  classes.forEach((one, place) => found.set(`${one}/${one}`, [own[layer][place], own[layer][place]]));
+  const of = (/** @type {number} */ one, /** @type {number} */ other) => found.get(`${Math.min(one, other)}/${Math.max(one, other)}`) ?? [NaN, NaN];
   return {classes, of};
 }
 
 /** @param {App} app @param {(one: number, other: number) => void} search */
 function matrixShown(app, search) {
-  const many = app.bundle.classes.length;
-  if (many > MOST_IN_MATRIX) return h("p", {class: "how"}, `Class by class is shown for at most ${MOST_IN_MATRIX} classes; this run has ${many}.`);
   const {classes, of} = overlapsAt(app);
+  if (classes.length > MOST_IN_MATRIX) return h("p", {class: "how"}, `Class by class is shown for at most ${MOST_IN_MATRIX} classes; here ${classes.length} are compared.`);
   if (classes.length < 2) return null;
   const {layer} = app.state.selection;
   const name = (/** @type {number} */ one) => h("th", {scope: "col", title: app.bundle.className(one)}, h("span", {}, short(app.bundle.className(one), 9)));
-  const rows = classes.slice(1).map((one, place) => h("tr", {}, h("th", {scope: "row", title: app.bundle.className(one)}, short(app.bundle.className(one), 12)),
-    classes.slice(0, -1).map((other, column) => (column > place ? h("td", {}) : matrixCell(app, one, other, of(one, other), search)))));
-  rows[0].querySelector("td")?.setAttribute("tabindex", "0");
-  return h("table", {class: "matrix", role: "grid", "aria-label": `Overlap of classes at ${layer}`, onkeydown: matrixKeys},
-    h("caption", {}, `Overlap at ${layer}, in hundredths; arrow keys move, Enter finds the samples`),
-    h("thead", {}, h("tr", {}, h("td", {}), classes.slice(0, -1).map(name))), h("tbody", {}, rows));
+  const rows = classes.map((one, place) => h("tr", {}, h("th", {scope: "row", title: app.bundle.className(one)}, short(app.bundle.className(one), 12)),
+    classes.map((other, column) => {
+      if (column > place) return h("td", {});
+      return column === place ? ownCell(app, one, of(one, one)[0]) : matrixCell(app, one, other, of(one, other), search);
+    })));
+  rows[1].querySelector("td")?.setAttribute("tabindex", "0");
+  const told = h("p", {class: "how"}, `Overlap at ${layer}, in hundredths; framed: halves of one class. Arrow keys move, Enter finds the samples.`);
+  return [told, h("table", {class: "matrix", role: "grid", "aria-label": `Overlap of classes at ${layer}`, onkeydown: matrixKeys},
+    h("thead", {}, h("tr", {}, h("td", {}), classes.map(name))), h("tbody", {}, rows))];
 }
 
-/** One cell is reached by the tabulator, the others from it by arrows. @param {App} app @param {number} one @param {number} other @param {number} overlap @param {(one: number, other: number) => void} search */
-function matrixCell(app, one, other, overlap, search) {
+/** @param {App} app @param {number} one @param {number} ceiling */
+function ownCell(app, one, ceiling) {
+  const label = `Halves of ${app.bundle.className(one)}: ${ceiling.toFixed(2)}`;
+  return h("td", {class: "own", "aria-label": label, title: label}, String(Math.round(100 * ceiling)));
+}
+
+/** One cell is reached by the tabulator, the others from it by arrows. @param {App} app @param {number} one @param {number} other @param {number[]} found @param {(one: number, other: number) => void} search */
+function matrixCell(app, one, other, [overlap, ceiling], search) {
   const colour = amount(overlap);
-  const label = `${pairName(app, other, one)}: ${overlap.toFixed(2)}`;
+  const label = `${pairName(app, other, one)}: ${overlap.toFixed(2)}, ceiling ${ceiling.toFixed(2)}`;
   return h("td", {
     tabindex: -1, "data-key": `${one}/${other}`, "aria-label": label, title: label, style: {background: css(colour), color: textOn(colour)}, onclick: () => search(other, one),
   }, String(Math.round(100 * overlap)));
@@ -169,8 +201,10 @@ function matrixKeys(event) {
 /** @param {App} app */
 function sharingTable(app) {
   const {reduction} = app.state.selection;
-  return [["class", "other class", "last layer with half", "mean", ...app.bundle.layers(reduction)], ...app.counts.sharing(reduction).map(({one, other, last, mean, overlaps}) =>
-    [app.bundle.className(one), app.bundle.className(other), app.bundle.layers(reduction)[last] ?? "", mean.toFixed(4), ...overlaps.map((some) => some.toFixed(4))])];
+  const layers = app.bundle.layers(reduction);
+  const header = ["class", "other class", "layers shared", `mean overlap${ofShown(app)}`, "mean ceiling", ...layers.map((name) => `overlap at ${name}`), ...layers.map((name) => `ceiling at ${name}`)];
+  return [header, ...app.counts.sharing(reduction).pairs.map(({one, other, shared, mean, ceiling, overlaps, ceilings}) =>
+    [app.bundle.className(one), app.bundle.className(other), String(shared.length), ...[mean, ceiling, ...overlaps, ...ceilings].map((some) => some.toFixed(4))])];
 }
 
 /** Lines of the pairs, and the matrix where it is shown. @param {App} app */
@@ -178,16 +212,18 @@ function sharingSvg(app) {
   const theme = app.theme();
   const painter = new SvgPainter();
   const shown = shownPairs(app);
-  const lines = shown.map(({one, other, overlaps}, place) => {
+  if (!shown.length) return null;
+  const lines = shown.map((pair, place) => {
     const top = place * (SPARK.height + 6);
-    painter.text([0, top + 19], short(pairName(app, one, other), 34), theme.ink, "start", 11);
-    const x = sparkAcross(overlaps.length);
+    painter.text([0, top + 19], short(pairName(app, pair.one, pair.other), 34), theme.ink, "start", 11);
     return s("g", {transform: `translate(210 ${top})`, fill: "none"},
-      s("line", {x1: 0, x2: SPARK.width, y1: sparkUp(0.5), y2: sparkUp(0.5), stroke: theme.line, "stroke-dasharray": "3 3"}),
-      s("polyline", {points: overlaps.map((some, layer) => `${x(layer).toFixed(1)},${sparkUp(some).toFixed(1)}`).join(" "), stroke: theme.ink, "stroke-width": 1.6}));
+      s("polyline", {points: sparkLine(pair.ceilings.map((some) => some / 2)), stroke: theme.noise, "stroke-dasharray": "3 3"}),
+      s("polyline", {points: sparkLine(pair.ceilings), stroke: theme.noise}),
+      s("polyline", {points: sparkLine(pair.overlaps), stroke: theme.ink, "stroke-width": 1.6}));
   });
   const high = shown.length * (SPARK.height + 6);
-  const side = app.bundle.classes.length <= MOST_IN_MATRIX ? matrixPainted(app, painter, [380, 20]) : 0;
+  const {classes} = app.counts.sharing(app.state.selection.reduction);
+  const side = classes.length > 1 && classes.length <= MOST_IN_MATRIX ? matrixPainted(app, painter, [380, 20]) : 0;
   return s("svg", {viewBox: `-8 -8 ${side ? 396 + side : 360} ${Math.max(high, side + 20) + 16}`}, painter.drawn, lines);
 }
 
@@ -197,16 +233,17 @@ function matrixPainted(app, painter, [left, top]) {
   const theme = app.theme();
   const size = 26;
   const names = 84;
-  painter.text([left, top - 8], `Overlap at ${app.state.selection.layer}, in hundredths`, theme.ink, "start", 11);
+  painter.text([left, top - 8], `Overlap at ${app.state.selection.layer}, in hundredths; framed: halves of one class`, theme.ink, "start", 11);
   classes.forEach((one, row) => {
     painter.text([left + names - 6, top + row * size + 17], short(app.bundle.className(one), 12), theme.ink, "end", 11);
-    classes.slice(0, row).forEach((other, column) => {
-      const colour = amount(of(one, other));
+    classes.slice(0, row + 1).forEach((other, column) => {
+      const [overlap] = of(one, other);
+      const colour = one === other ? theme.paper : amount(overlap);
       const [x, y] = [left + names + column * size, top + row * size];
-      painter.polygon([[x, y], [x + size, y], [x + size, y + size], [x, y + size]], css(colour), css(theme.paper), 1);
-      painter.text([x + size / 2, y + 17], String(Math.round(100 * of(one, other))), textOn(colour), "middle", 10);
+      painter.polygon([[x, y], [x + size, y], [x + size, y + size], [x, y + size]], css(colour), one === other ? theme.noise : css(theme.paper), 1);
+      painter.text([x + size / 2, y + 17], String(Math.round(100 * overlap)), textOn(colour), "middle", 10);
     });
-    painter.text([left + names + row * size + 4, top + row * size + 17], short(app.bundle.className(one), 12), theme.muted, "start", 10);
+    painter.text([left + names + (row + 1) * size + 4, top + row * size + 17], short(app.bundle.className(one), 12), theme.muted, "start", 10);
   });
-  return names + classes.length * size + 60;
+  return names + (classes.length + 1) * size + 60;
 }

@@ -1,11 +1,14 @@
 // @ts-check
 /** What is selected: one value that all views follow, kept in the page's address. */
 
-/** @typedef {{reduction: string, layer: string, unit: number | null, sample: number | null, condition: string,
- *   measure: string, travel: string, colour: string}} Selection */
+/** @typedef {number | string} Id Of a sample: a number, or its digits where no number here is exact. */
+/** @typedef {{reduction: string, layer: string, unit: number | null, sample: Id | null, condition: string,
+ *   measure: string, travel: string | null, colour: string}} Selection */
 /** @typedef {{selection: Selection, changed: Set<keyof Selection>}} Change */
 
 const NUMBERS = ["unit", "sample"];
+/** In an address: nothing is selected. */
+const NOTHING = "none";
 
 export class State {
   /**
@@ -59,18 +62,25 @@ export class State {
   }
 }
 
-/** An address's selection; what is no name of ours is left out. @param {string} hash @returns {Partial<Selection>} */
+/** An address's selection; what is no name or no number of ours is left out. @param {string} hash @returns {Partial<Selection>} */
 export function parsed(hash) {
   const found = new URLSearchParams(hash.replace(/^#/, ""));
   const named = ["reduction", "layer", "unit", "sample", "condition", "measure", "travel", "colour"];
   return Object.fromEntries(named.filter((name) => found.has(name)).map((name) => {
     const value = /** @type {string} */ (found.get(name));
-    return [name, NUMBERS.includes(name) ? (/^\d+$/.test(value) ? Number(value) : null) : value];
-  }));
+    return [name, !NUMBERS.includes(name) ? value : value === NOTHING ? null : idOf(value)];
+  }).filter(([, value]) => value !== undefined));
+}
+
+/** A whole number as it is told from others: past 2^53 its digits. @param {string} words @returns {Id | undefined} */
+export function idOf(words) {
+  if (!/^-?\d+$/.test(words)) return undefined;
+  const value = Number(words);
+  return Number.isSafeInteger(value) ? value : words;
 }
 
 /** A selection's address: what differs from how the page begins. @param {Selection} selection @param {Selection} first */
 export function written(selection, first) {
-  const told = Object.entries(selection).filter(([name, value]) => value !== null && value !== /** @type {any} */ (first)[name]);
-  return `#${new URLSearchParams(told.map(([name, value]) => [name, String(value)]))}`;
+  const told = Object.entries(selection).filter(([name, value]) => value !== /** @type {any} */ (first)[name]);
+  return `#${new URLSearchParams(told.map(([name, value]) => [name, String(value ?? NOTHING)]))}`;
 }

@@ -1,6 +1,8 @@
 // @ts-check
 /** Samples that go from a unit of one layer to a unit of another, and where they are drawn. */
 
+import {commonestIn} from "./counts.js";
+
 /** @typedef {{from: number, to: number, count: number, commonest: number, purity: number}} Stream `purity`: share of the commonest class. */
 /** @typedef {{stream: Stream, top: number, bottom: number, otherTop: number, otherBottom: number}} Placed A stream, and its edges on both sides. */
 /** @typedef {{order: number[], top: Float64Array, scale: number}} Column Units in order from the top; where each begins; height of a sample. */
@@ -44,16 +46,16 @@ export function streamsBetween(left, right, classOf, units, classes) {
 
 /** @param {Uint32Array} rows @param {ArrayLike<number>} classOf @param {Uint32Array} seen Zeros, before and after. */
 function commonestOf(rows, classOf, seen) {
-  let [commonest, most, known] = [-1, 0, 0];
+  const among = [];
   for (const row of rows) {
     const one = classOf[row];
     if (one < 0) continue;
-    known += 1;
+    if (!seen[one]) among.push(one);
     seen[one] += 1;
-    if (seen[one] > most || (seen[one] === most && one < commonest)) [commonest, most] = [one, seen[one]];
   }
-  for (const row of rows) if (classOf[row] >= 0) seen[classOf[row]] = 0;
-  return {commonest, purity: known ? most / known : 0};
+  const {commonest, purity} = commonestIn(seen, among);
+  for (const one of among) seen[one] = 0;
+  return {commonest, purity};
 }
 
 /** Units in use from top to bottom: by commonest class, then by number. @param {import("./counts.js").Mix} mix @param {number} height @returns {Column} */

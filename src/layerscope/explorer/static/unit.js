@@ -1,7 +1,7 @@
 // @ts-check
 /** What one code stands for: its samples, their classes, where they come from and go to. */
 
-import {besideClean, layerPlace} from "./app.js";
+import {besideClean, classWord, entropyNamed, layerPlace, ofShown} from "./app.js";
 import {css} from "./colours.js";
 import {count, h, number, percent} from "./elements.js";
 import {codeButton, conditionNamed, pressSample, refill, sampleButton, swatch} from "./links.js";
@@ -48,7 +48,7 @@ function unitParts(app, unit, moves) {
   const layer = layerPlace(app);
   const layers = app.bundle.layers(reduction);
   const rows = app.counts.samplesOf(reduction, layer, unit);
-  if (!rows.length) return [h("p", {class: "lacking"}, `No sample has code ${unit} at ${layers[layer]}.`), unitInversion(app, unit)];
+  if (!rows.length) return [h("p", {class: "lacking"}, `No sample${ofShown(app)} has code ${unit} at ${layers[layer]}.`), unitInversion(app, unit)];
   return [
     unitFacts(app, layer, unit),
     unitMix(app, layer, unit),
@@ -63,11 +63,8 @@ function unitParts(app, unit, moves) {
 /** @param {App} app @param {number} layer @param {number} unit */
 function unitFacts(app, layer, unit) {
   const {hits, purity, entropy, commonest} = app.counts.mix(app.state.selection.reduction, layer);
-  const {samples, total, class_source: source} = app.bundle.json;
-  const what = source === "labels" ? "label" : "answer";
-  const shown = samples < total ? ` of the ${count(samples)} shown` : "";
-  const facts = [`${count(hits[unit])} ${hits[unit] === 1 ? "sample" : "samples"}${shown}`];
-  if (commonest[unit] >= 0) facts.push(`purity ${purity[unit].toFixed(2)}`, `H(${what} | this code) ${entropy[unit].toFixed(2)} bits`);
+  const facts = [`${count(hits[unit])} ${hits[unit] === 1 ? "sample" : "samples"}${ofShown(app)}`];
+  if (commonest[unit] >= 0) facts.push(`purity ${purity[unit].toFixed(2)}`, `${entropyNamed(app)} ${entropy[unit].toFixed(2)} bits, not corrected for few samples`);
   return h("p", {class: "facts"}, facts.join(" · "));
 }
 
@@ -93,7 +90,7 @@ function unitMix(app, layer, unit) {
   })));
   const legend = h("ul", {class: "mix-legend", "aria-hidden": "true"}, parts.map(({index, name, many}) =>
     h("li", {}, swatch(app, index), `${name} ${count(many)}`)));
-  const what = app.bundle.json.class_source === "labels" ? "Labels" : "Answers";
+  const what = classWord(app) === "answer" ? "Answers" : "Labels";
   const table = h("table", {class: "unseen"}, h("caption", {}, `${what} of the samples of this code`),
     h("thead", {}, h("tr", {}, ["class", "samples", "share"].map((one) => h("th", {scope: "col"}, one)))),
     h("tbody", {}, parts.map(({name, many}) =>
@@ -173,7 +170,7 @@ function unitMoves(app, unit) {
     to.set(after[row], (to.get(after[row]) ?? 0) + 1);
   }
   const found = /** @type {[number, number][]} */ ([...to].sort((one, other) => other[1] - one[1] || one[0] - other[0]));
-  const share = `${percent(moved / all)} change their code (${count(moved)} of ${count(all)})`;
+  const share = `${percent(moved / all)} change their code (${count(moved)} of ${count(all)}${ofShown(app) && ` samples${ofShown(app)}`})`;
   const where = found.length ? `, to ${count(found.length)} ${found.length === 1 ? "code" : "codes"}:` : ".";
   return [h("h3", {}, `Under ${conditionNamed(app, condition)}`), h("p", {class: "facts"}, share, where), found.length ? unitLinks(app, layer, found) : null];
 }
@@ -184,7 +181,7 @@ function unitTable(app) {
   const {reduction, unit} = app.state.selection;
   const layer = layerPlace(app);
   const names = bundle.conditions.map(({name}) => name);
-  const header = ["id", "label", "prediction", "confidence", "distance",
+  const header = [`id${ofShown(app)}`, "label", "prediction", "confidence", "distance",
     ...names.map((name) => `prediction under ${name}`), ...names.map((name) => `code under ${name}`)];
   if (unit === null) return [header];
   const scale = bundle.json.arrays[`distance/0/${bundle.reduction(reduction)}`].scale;

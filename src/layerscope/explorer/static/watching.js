@@ -1,0 +1,18 @@
+// @ts-check
+/** What follows an element's size and whether it is seen, until the page is let go of. */
+
+/** @typedef {import("./app.js").App} App */
+
+/** @param {App} app @param {Element} element @param {() => void} follower Called when its size changes, and once soon. */
+export function whenSized(app, element, follower) {
+  const watching = new ResizeObserver(follower);
+  watching.observe(element);
+  app.signal.addEventListener("abort", () => watching.disconnect());
+}
+
+/** @param {App} app @param {Element} element @param {(seen: boolean) => void} follower Called when it comes near to what is seen, or leaves. @param {string} margin What is near. */
+export function whenSeen(app, element, follower, margin) {
+  const watching = new IntersectionObserver((entries) => follower(entries.some((one) => one.isIntersecting)), {rootMargin: margin});
+  watching.observe(element);
+  app.signal.addEventListener("abort", () => watching.disconnect());
+}
