@@ -341,7 +341,7 @@ def test_where_there_is_no_room_for_pictures_samples_are_thinned(request, name, 
         assert made.size <= bound
         told = made.description
         counts.append(told["samples"])
-        rows = chosen_rows(run.recordings["clean"], told["samples"])
+        rows = chosen_rows(run.recordings["clean"], told["samples"], keep=run.settings["example"])
         assert array(made, "id").tolist() == run.recordings["clean"].ids.numpy()[rows].tolist()
         assert told["samples"] < told["total"] == total
         assert {(one["shown"], one["thinned"]) for one in told["pictures"].values()} <= {(0, told["samples"])}

@@ -73,8 +73,8 @@ def bundle(
     """
     if max_mb is not None and not max_mb > 0:
         raise ValueError(f"`max_mb` must be a number above 0, or None for no bound; got {max_mb!r}.")
-    clean, inverted = run.recordings["clean"], decoded(run)
-    rows = chosen_rows(clean, max_samples, keep=run.settings["example"])
+    rows = chosen_rows(run.recordings["clean"], max_samples, keep=run.settings["example"])
+    inverted = decoded(run)
     of_rows = partial(_of_rows, run, show_progress=show_progress)
     if max_mb is None:
         return of_rows(rows)(sample_sheets(run, rows, {}), inverted)

@@ -130,9 +130,9 @@ def _of_fewer(run: Run, rows: Rows, every: Made, max_mb: float, bare: Callable[[
     Raises:
         TooLargeError: if it is too large even of `FEWEST` samples.
     """
-    clean, bound = run.recordings["clean"], max_mb * MB
+    clean, example, bound = run.recordings["clean"], run.settings["example"], max_mb * MB
     few = min(FEWEST, len(rows))
-    least = every if few == len(rows) else bare(chosen_rows(clean, few, keep=run.settings["example"]))
+    least = every if few == len(rows) else bare(chosen_rows(clean, few, keep=example))
     if least.size > bound:
         raise TooLargeError(
             f"`max_mb` is {max_mb:g}, and the files take {least.size / MB:.2g} MB even without pictures and of "
@@ -141,7 +141,7 @@ def _of_fewer(run: Run, rows: Rows, every: Made, max_mb: float, bare: Callable[[
     # all but a constant goes with the number of samples, whether these were all or chosen before
     count = few + int((bound - least.size) / (every.size - least.size) * (len(rows) - few))
     while count > few:
-        found = bare(chosen_rows(clean, count, keep=run.settings["example"]))
+        found = bare(chosen_rows(clean, count, keep=example))
         if found.size <= bound:
             return found
         count = int(FEWER * count)
