@@ -467,12 +467,23 @@ def test_the_coarse_maps_come_in_the_order_of_what_they_explain_of_unseen_rows()
     assert missed[0] < missed[-1]
 
 
-def test_where_rows_are_clustered_the_best_of_all_starts_is_taken(monkeypatch, always_fast):
+def test_where_rows_are_clustered_the_best_of_all_starts_and_the_plain_rule_is_taken(monkeypatch, always_fast):
     data, worth, of = clusters(6000), [], fast._worth
     monkeypatch.setattr(fast, "_worth", lambda fit: (worth.append(of(fit)), worth[-1])[1])
     best = quality(SOM((16, 16)).fit(data), data)
-    assert len(worth) == 8
+    assert len(worth) == 9
     assert best[0] - best[1] / 5 == pytest.approx(max(worth), abs=2e-3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_on_a_torus_a_map_of_clustered_rows_is_worth_no_less_than_the_plain_rule_s(always_fast, seed):
+    data, worth = clusters(6000), {}
+    for solver in ("exact", "fast"):
+        explained, broken = quality(
+            SOM((16, 16), topology="toroidal", solver=solver, random_state=seed).fit(data), data
+        )
+        worth[solver] = explained - broken / 5
+    assert worth["fast"] >= worth["exact"] - 2e-3
 
 
 def test_smooth_rows_are_refined_from_two_starts(monkeypatch, always_fast):

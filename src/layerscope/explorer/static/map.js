@@ -1,7 +1,7 @@
 // @ts-check
 /** One layer's map, large. */
 
-import {layerPlace} from "./app.js";
+import {classWord, layerPlace, ofShown} from "./app.js";
 import {pressed} from "./conditions.js";
 import {hover, mapKeys} from "./depth.js";
 import {sampleName} from "./depthfile.js";
@@ -98,5 +98,6 @@ function mapTable(app) {
   const {reduction, layer} = app.state.selection;
   const {hits, commonest, purity, entropy} = app.counts.mix(reduction, layerPlace(app));
   const rows = Array.from(hits, (some, unit) => [layer, String(unit), String(some), app.bundle.className(commonest[unit]), String(purity[unit]), String(entropy[unit])]);
-  return [["layer", "unit", "samples", "commonest class", "purity", "class entropy, bits"], ...rows];
+  const what = classWord(app);
+  return [["layer", "unit", `samples${ofShown(app)}`, `commonest ${what}`, "purity", `entropy of the ${what}, bits`], ...rows];
 }
