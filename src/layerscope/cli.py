@@ -69,7 +69,7 @@ MaxSamples = Annotated[
 
 @app.command(epilog="Example: layerscope demo --out runs/demo")
 def demo(out: Out = Path("runs/demo"), seed: Seed = 0, overwrite: Overwrite = False) -> None:
-    """Measure the bundled network on the bundled images: one to two minutes on two cores."""
+    """Measure the bundled network on the bundled images: two to three minutes on two cores."""
     with _told():
         study = Study(
             out, "py:layerscope.demo:network", "py:layerscope.demo:test_data", fit_data="py:layerscope.demo:fit_data",
