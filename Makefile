@@ -21,6 +21,7 @@ bench: .venv/.complete
 	for part in overhead memory reading kills; do $(BIN)/python benchmarks/recording.py $$part || exit 1; done
 	$(BIN)/python benchmarks/measures.py
 	$(BIN)/python benchmarks/decoding.py
+	$(BIN)/python benchmarks/explorer.py --images $(IMAGES)
 	for part in strength speed; do $(BIN)/python benchmarks/attacks.py $$part || exit 1; done
 
 study: .venv/.complete
