@@ -139,7 +139,8 @@ class Run:
         spec: str = self.settings["asked"][what]
         if spec.startswith(OBJECT):
             raise ValueError(
-                f"The run was made from {spec}, not from a spec; load the {what} yourself, and give it as `{what}`."
+                f"The run was made from {spec}, not from a spec; load the {what} yourself, and give it as `{what}` "
+                f"(on the command line: `--{'model' if what == 'network' else what} SPEC`)."
             )
         return spec
 

@@ -36,7 +36,9 @@ export function lineChart(lines, frame, {share, log, title}) {
 
 /** @param {Line[]} lines @param {boolean} share @param {boolean} log */
 function reach(lines, share, log) {
-  const values = lines.flatMap(({rows}) => rows.flatMap((row) => [row.value, row.low, row.high])).filter((value) => Number.isFinite(value) && (!log || value > 0));
+  // a null of two draws has a band as wide as it is uncertain: the axis is for what stands on it
+  const told = lines.flatMap(({rows, kind}) => rows.flatMap((row) => (kind.startsWith("null-") ? [row.value] : [row.value, row.low, row.high])));
+  const values = told.filter((value) => Number.isFinite(value) && (!log || value > 0));
   if (!values.length) return {low: log ? 0.1 : 0, high: 1};
   const [least, most] = [Math.min(...values), Math.max(...values)];
   if (log) return {low: least / 1.1, high: Math.max(most, least * 1.5) * 1.1};
