@@ -9,7 +9,7 @@ from layerscope.explorer import assemble
 from layerscope.som import Grid
 
 pytestmark = needs_browser
-TOLD = "conditionTitle, familiesOf, ticks, Grid, palette, mixed, parsed, written, sharp, csvText"
+TOLD = "conditionTitle, familiesOf, reach, ticks, Grid, palette, mixed, parsed, written, sharp, csvText"
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,15 @@ def test_conditions_are_told_apart_by_their_titles(kit):
 )
 def test_every_logarithmic_axis_has_round_ticks(kit, low, high, wanted):
     assert kit("([low, high]) => kit.ticks(low, high, true)", [low, high]) == pytest.approx(wanted)
+
+
+def test_the_axis_is_for_what_stands_on_it_and_not_for_the_band_of_a_null(kit):
+    row = {"value": 0.5, "low": 0.4, "high": 0.6}
+    wide = {"value": 0.3, "low": -2.3, "high": 2.7}
+    lines = [{"kind": "trained", "rows": [row]}, {"kind": "null-untrained", "rows": [wide]}]
+    assert kit("(lines) => kit.reach(lines, true, false)", lines) == {"low": 0, "high": 1}
+    lines[1]["kind"] = "attack"
+    assert kit("(lines) => kit.reach(lines, true, false)", lines) == {"low": -2.3, "high": 2.7}
 
 
 def told_grid(kind, topology, rows=4, columns=6):

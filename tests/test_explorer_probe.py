@@ -247,7 +247,7 @@ def test_an_answer_that_is_no_number_is_told(probe, run, place):
 
 def test_a_run_of_objects_needs_its_network(tiny_run):
     with pytest.raises(
-        ValueError, match=r"The run was made from an object .*; load the network yourself, and give it as"
+        ValueError, match=r"The run was made from an object .*; load the network yourself, and .* `--model SPEC`\)"
     ):
         probe_of(tiny_run)
     with pytest.raises(

@@ -197,3 +197,12 @@ def test_inversions_that_are_left_out_are_told():
 )
 def test_numbers_are_short(value, shown):
     assert number(value) == shown
+
+
+def test_the_style_of_the_report_touches_nothing_of_the_explorer(tiny_run):
+    page = (tiny_run.folder / "report.html").read_text(encoding="utf-8")
+    style = page[page.index("<style>") + 7 : page.index("</style>")]
+    selectors = [one.strip() for told in re.findall(r"([^{}]+)\{", style) for one in told.split(",")]
+    assert len(selectors) > 20
+    for one in selectors:
+        assert one.startswith(("main", "body", ":root", "@media")), one
