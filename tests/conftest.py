@@ -100,3 +100,12 @@ def tiny_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     network = Network(tiny_module(), class_names=("top", "middle", "bottom"))
     return Study(folder, network, tiny_data(), grid=(3, 4), draws=50, batch_size=32, untrained=2, progress=False).run()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A headless browser."""
+    from browsing import browser  # inside: most tests start none
+
+    with browser() as opened:
+        yield opened

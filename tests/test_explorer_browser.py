@@ -6,19 +6,13 @@ import re
 import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
-from browsing import browser, needs_browser, saved, shown
+from browsing import needs_browser, saved, shown
 
 from layerscope.results import select
 
 pytestmark = needs_browser
 PANELS = ("glance", "depth", "sample", "map", "unit", "ribbons", "sharing", "search")
 COLOURS = ("class", "pies", "hits", "umatrix", "homogeneity", "flips", "shift")
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

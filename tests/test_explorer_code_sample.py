@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from browsing import browser, needs_browser, saved, shown
+from browsing import needs_browser, saved, shown
 from PIL import Image
 
 from layerscope.errors import ProbeError
@@ -65,12 +65,6 @@ def changed(made, files=None, **told):
     """A bundle of which something is otherwise."""
     kept = {name: content for name, content in made.files.items() if name != "bundle.json"}
     return whole({**made.description, **told}, kept | (files or {}))
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

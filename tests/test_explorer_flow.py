@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pandas as pd
 import pytest
-from browsing import browser, needs_browser, saved, shown
+from browsing import needs_browser, saved, shown
 from planted import written
 from references.overlaps import shared_mass
 
@@ -23,12 +23,6 @@ from layerscope.summary import layer_of_departure, sentences
 
 pytestmark = needs_browser
 ATTACK = "pgd:linf=8/255"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -7,19 +7,13 @@ import re
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browsing import browser, needs_browser, saved, shown
+from browsing import needs_browser, saved, shown
 from planted import CLASSES, COLUMNS, CONDITIONS, LAYERS, ROWS, SAMPLES, written
 from references.overlaps import longest, shared_layers, shared_mass, told
 
 pytestmark = needs_browser
 ATTACK = CONDITIONS[2]
 UNITS = ROWS * COLUMNS
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

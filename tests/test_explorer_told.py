@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from browsing import browser, needs_browser, saved, shown
+from browsing import needs_browser, saved, shown
 from planted import CONDITIONS, LAYERS, SAMPLES, planted
 
 from layerscope.explorer.bundle import whole
@@ -16,12 +16,6 @@ from layerscope.explorer.server import Server
 pytestmark = needs_browser
 SVG = "{http://www.w3.org/2000/svg}"
 UNITS = 12
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser() as opened:
-        yield opened
 
 
 def written(folder, told=None, files=None, leave=()):

@@ -71,7 +71,7 @@ def flow(
                     after = best_of(codes, layer).unit
                     moved = fitted.scaled(other.vectors(layer))
                     place = Place(layer.name, depth, other.condition, reduction)
-                    flips, steps = int((before != after).sum()), fitted.grid.distances[before, after]
+                    flips, steps = int((before != after).sum()), fitted.grid.steps(before, after)
                     rows.append(finding("flip_rate", flips / n, share_interval(flips, n), n, place))
                     rows.append(_mean("grid_shift", steps, weights, place))
                     shifts = relative_steps(vectors, moved)

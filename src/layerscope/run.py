@@ -18,17 +18,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
-from torch import nn
 
 from layerscope import figures
 from layerscope.atlas import Atlas, load_atlas
 from layerscope.codes import load_codes
 from layerscope.data import Data
 from layerscope.errors import RunMismatchError
-from layerscope.explorer import PORT, explore
+from layerscope.explorer import explore
 from layerscope.models import load_network
 from layerscope.network import Network
 from layerscope.recording import Recording, load_recording
@@ -37,9 +36,6 @@ from layerscope.som import Grid
 from layerscope.sources import load_data
 from layerscope.specs import OBJECT
 from layerscope.store import load_json, load_table, save_table, write
-
-if TYPE_CHECKING:
-    import layerscope.explorer.widget
 
 SCHEMA = 3
 """Of the folder; another is refused."""
@@ -174,24 +170,7 @@ class Run:
         """Write report.html anew, of at most `max_mb` million bytes; its path. See `write_report`."""
         return write_report(self, max_mb=max_mb, max_samples=max_samples, show_progress=show_progress)
 
-    def explore(
-        self,
-        *,
-        network: Network | nn.Module | str | None = None,
-        port: int = PORT,
-        open_browser: bool = True,
-        max_samples: int | None = None,
-        max_mb: float | None = None,
-        show_progress: bool = True,
-    ) -> "layerscope.explorer.widget.Explorer | None":
-        """Look at it: in a notebook a widget (`layerscope.explorer.Explorer`), else a page of the browser.
-
-        See `layerscope.explorer.explore`.
-        """
-        return explore(
-            self, network=network, port=port, open_browser=open_browser, max_samples=max_samples, max_mb=max_mb,
-            show_progress=show_progress,
-        )  # fmt: skip
+    explore = explore
 
 
 def load_run(folder: Path | str) -> Run:

@@ -587,7 +587,7 @@ def _example(clean: Coded, attacked: Recording, codes: pd.DataFrame) -> int:
     recording, travelled = clean.recording, torch.zeros(len(attacked))
     for layer in recording.depth(recording.reductions[0]):
         start, end = (best_of(table, layer).unit for table in (clean.codes, codes))
-        travelled += clean.atlas.grid.distances[start, end]
+        travelled += clean.atlas.grid.steps(start, end)
     before, after = recording.logits().argmax(1), attacked.logits().argmax(1)
     fooled = before != after
     if recording.labels is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from layerscope.attacks import control_of, is_control
 from layerscope.explorer.arrays import exact_id
 from layerscope.explorer.commands import BUDGET, DATA, MINIMAL, on_run, run_again, run_with
 from layerscope.explorer.run import Run
@@ -17,8 +18,6 @@ from layerscope.summary import MARGIN, attack_pairs, headline, layer_of_departur
 
 SCHEMA = 1
 """Of the bundle; another is refused."""
-CONTROL = "noise:"
-"""What the name of an attack's matched noise begins with."""
 
 
 def description(run: Run) -> dict[str, Any]:
@@ -114,8 +113,8 @@ def _positions(grid: Grid) -> list[list[float]]:
 
 
 def _condition(name: str, conditions: list[str]) -> dict[str, Any]:
-    kind = "clean" if name == "clean" else "noise" if name.startswith(CONTROL) else "attack"
-    control = f"{CONTROL}{name}" if kind == "attack" and f"{CONTROL}{name}" in conditions else None
+    kind = "clean" if name == "clean" else "noise" if is_control(name) else "attack"
+    control = control_of(name) if kind == "attack" and control_of(name) in conditions else None
     return {"name": name, "kind": kind, "control": control}
 
 

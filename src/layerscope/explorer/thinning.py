@@ -6,9 +6,9 @@ Where there is room for none, fewer samples.
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from layerscope.attacks import is_control
 from layerscope.errors import TooLargeError
 from layerscope.explorer.arrays import Rows, chosen_rows
-from layerscope.explorer.description import CONTROL
 from layerscope.explorer.inversions import without_sheets
 from layerscope.explorer.run import Run
 from layerscope.explorer.sprites import Sheets, sample_sheets
@@ -58,7 +58,7 @@ def thinned(
     """
     whole = of_rows(rows)
     conditions = run.settings["chosen"]["conditions"]
-    every, noise = dict.fromkeys(conditions, 1), {name: 0 for name in conditions if name.startswith(CONTROL)}
+    every, noise = dict.fromkeys(conditions, 1), {name: 0 for name in conditions if is_control(name)}
     none = _no_sheets(run, rows)
     bare = whole(none, without_sheets(inverted))
     room = max_mb * MB - bare.size

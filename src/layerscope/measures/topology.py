@@ -64,7 +64,7 @@ def drift(before: Units, after: Units, grid: Grid) -> PerSample:
     Means something where the maps are aligned; the mean over samples paired at random (`drift_by_chance`) is what maps
     that share nothing would give.
     """
-    return grid.distances[before, after].double()
+    return grid.steps(before, after).double()
 
 
 def drift_by_chance(before: Units, after: Units, grid: Grid) -> float:

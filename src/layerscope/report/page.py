@@ -1,13 +1,13 @@
 """A run as one HTML file: the explorer, and below it everything as inline SVG and tables that need no script.
 
-Nothing comes from the web. Every number is read from results.parquet.
+Nothing comes from the web. Every number below the explorer is read from results.parquet.
 """
 
 import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import matplotlib as mpl
 import numpy as np
@@ -21,25 +21,20 @@ from rich.console import Console
 from layerscope import explorer, figures
 from layerscope.drawing import STYLE
 from layerscope.errors import TooLargeError
+from layerscope.explorer import Run
 from layerscope.explorer.description import description
+from layerscope.explorer.thinning import MB
 from layerscope.progress import bar
 from layerscope.results import MEASURES, Result, findings, select
 from layerscope.store import write
 from layerscope.summary import headline, summary
 
 MAX_MB = 25.0
-MB = 1e6
-"""Bytes."""
 BASE64 = 0.74
 """Of a file's bytes in base64, a little less than the share that it had before."""
 TRAVEL = ("amplification", "wrong_class_log_odds")
 VULNERABILITY = ("vulnerability_homogeneity", "vulnerability_gap")
 """The measures that have figures of their own, in order."""
-
-
-@runtime_checkable
-class Run(explorer.Run, Protocol):
-    """What the report needs of a run."""
 
 
 def write_report(

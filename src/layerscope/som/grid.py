@@ -82,9 +82,13 @@ class Grid:
 
     def touch(self, one: Int[Tensor, " n"], other: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
         """Whether two units are neighbours, for each pair of two equally long lists; never K x K."""
-        places = self.positions.to(one.device)
-        apart = self._length(places[one] - places[other])
+        apart = self.steps(one, other)
         return (apart > 0) & (apart < self.reach)
+
+    def steps(self, one: Int[Tensor, " n"], other: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """From unit to unit in grid steps, for each pair of two equally long lists; never K x K."""
+        places = self.positions.to(one.device)
+        return self._length(places[one] - places[other])
 
     def smooth(self, values: Float[Tensor, "k f"], radius: float) -> Float[Tensor, "k f"]:
         """The sum over all units of `values`, weighted by the Gaussian of the grid distance: exp(-d^2 / 2 radius^2).
