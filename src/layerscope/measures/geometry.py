@@ -12,8 +12,8 @@ from layerscope.stats import dealt_groups, jackknife_influence
 from layerscope.types import Flags, Labels, PerSample, Replicates, Vectors, Weights
 
 BLOCK = 1024
-PAIRS = 2**23
-"""Pairs of samples looked at together, at most: 32 MB, however many samples there are."""
+PAIRS = 2**24
+"""Pairs of samples looked at together, at most: 64 MB, however many samples there are."""
 ALIGNED = 64
 """Rows of a product start at multiples of this: else it takes up to half as long again."""
 TOGETHER, VERY_FEW = 8, 4
