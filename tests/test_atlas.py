@@ -7,7 +7,7 @@ from handmade import gaussian, linear, recorded
 from references import som as slow
 
 from layerscope.atlas import Atlas, fit_atlas, load_atlas, random_codebook, save_atlas
-from layerscope.errors import CorruptFileError
+from layerscope.errors import CorruptFileError, RunMismatchError
 from layerscope.layers import Layer
 from layerscope.som import Grid, initial_plane, measure
 
@@ -211,6 +211,15 @@ def test_a_damaged_list_of_layers_is_named(recording, tmp_path):
     (tmp_path / "atlas" / "atlas.json").write_text('{"layers": [')
     with pytest.raises(CorruptFileError, match=r"atlas\.json' is not readable JSON .*; delete it and run again"):
         load_atlas(tmp_path / "atlas")
+
+
+def test_an_atlas_of_another_format_is_refused(recording, tmp_path):
+    save_atlas(fitted(recording, Grid(3, 3)), tmp_path)
+    (tmp_path / "atlas.json").write_text('{"schema": 0, "layers": []}')
+    with pytest.raises(
+        RunMismatchError, match="holds an atlas of format 0, and this program reads format 1; fit it again"
+    ):
+        load_atlas(tmp_path)
 
 
 @pytest.mark.parametrize("align", [True, False])

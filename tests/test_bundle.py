@@ -171,11 +171,7 @@ def test_what_was_found_is_told_as_the_summary_tells_it(plain, made):
     assert under[-1] == ""
     assert all(f"Under {one['reduction']}: " in one["text"] for one in told["sentences"][:-1])
     accuracy = plain.results[plain.results["measure"].isin(("accuracy", "robust_accuracy"))]
-    assert [one["title"] for one in told["headline"]] == [
-        "accuracy",
-        f"accuracy under {NOISE}",
-        f"accuracy under {PGD}",
-    ]
+    assert [one["condition"] for one in told["headline"]] == ["clean", NOISE, PGD]
     assert [one["value"] for one in told["headline"]] == accuracy["value"].tolist()
     assert told["conditions"] == [
         {"name": "clean", "kind": "clean", "control": None},
@@ -284,7 +280,9 @@ def test_a_decoding_of_another_format_is_refused(plain, tmp_path):
     shutil.copytree(plain.folder, tmp_path / "run")
     path = tmp_path / "run" / "decoding" / "mean" / "middle.safetensors"
     save_tensors(path, load_tensors(path), {"schema": 7})
-    with pytest.raises(RunMismatchError, match="holds a decoding of format 7, and this program reads format 1; decode"):
+    with pytest.raises(
+        RunMismatchError, match="holds a decoding of format 7, and this program reads format 1; a newer Layerscope"
+    ):
         bundle(load_run(tmp_path / "run"), **QUIET)
 
 
@@ -607,7 +605,11 @@ def damaged(folder, change):
     ("change", "error", "told"),
     [
         ("json", CorruptFileError, "bundle.json' is not readable JSON"),
-        ("schema", RunMismatchError, "holds a bundle of format 2, and this program reads format 1; make it again"),
+        (
+            "schema",
+            RunMismatchError,
+            "holds a bundle of format 2, and this program reads format 1; a newer Layerscope wrote it: install",
+        ),
         ("no files", CorruptFileError, "names no files, or other files than a bundle's; make it again"),
         ("outside", CorruptFileError, "names no files, or other files than a bundle's; make it again"),
         ("missing", CorruptFileError, r"0.bin' is missing or damaged; make the bundle again from the run"),

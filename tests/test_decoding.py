@@ -527,6 +527,13 @@ def test_agreement_of_one_seed_or_of_one_unit_is_refused():
             agreement_rows(runs, torch.zeros(3), place)
 
 
+def test_agreement_of_no_inversions_is_refused(tiny_run):
+    with pytest.raises(
+        ValueError, match=r"`agreement` holds inversions beside one another, and `recipe=None` makes none"
+    ):
+        decode(tiny_run, "middle", recipe=None, agreement=True, **QUIET)
+
+
 # the door
 
 

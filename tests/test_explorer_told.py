@@ -118,18 +118,12 @@ def test_a_torus_says_that_paths_may_take_the_long_way(chromium, tmp_path, addre
         assert page.locator("#title-unit").inner_text().startswith("Code 8 at ")  # four to a row, three rows
 
 
-def test_it_says_how_many_pictures_were_left_out(chromium, tmp_path, address):
+def test_it_says_what_was_left_out(chromium, tmp_path, address):
     with shown(chromium, address) as page:
-        assert page.locator(".pictures-told").count() == 0
-    cells = {"width": 1, "height": 1, "columns": 1, "sheets": []}
-    pictures = {
-        "clean": {**cells, "shown": 100, "thinned": 200, "rows": list(range(100))},
-        CONDITIONS[1]: {**cells, "shown": 0, "thinned": 300, "rows": []},
-        CONDITIONS[2]: {**cells, "shown": 300, "thinned": 0, "rows": None},
-    }
-    with shown(chromium, written(tmp_path, {"pictures": pictures})) as page:
-        told = page.locator(".pictures-told").inner_text()
-    assert "shown are of clean 100 of 300, of noise like PGD 8/255 none." in told
+        assert page.locator(".left-out").count() == 0
+    told = ["The explorer shows 300 of 900 samples.", "<b>For size</b>, no inversions."]
+    with shown(chromium, written(tmp_path, {"left_out": told})) as page:
+        assert page.locator(".left-out").all_inner_texts() == told
 
 
 def test_no_sample_leaves_an_outline_and_few_are_struck_through(chromium, tmp_path):
@@ -233,7 +227,7 @@ def refused(chromium, address):
             {"schema": 2},
             {},
             (),
-            "The bundle has schema 2, and this page reads schema 1. Make the report again with one",
+            "The bundle has schema 2, and this page reads schema 1. A newer Layerscope made it: look at it",
         ),
         ({"schema": None}, {}, (), "The bundle has schema null, and this page reads schema 1."),
         (

@@ -497,6 +497,17 @@ def test_smooth_rows_are_refined_from_two_starts(monkeypatch, always_fast):
     assert len(worth) == 2
 
 
+def test_units_that_few_rows_leave_out_are_no_sign_of_clusters(monkeypatch, always_fast):
+    worth, of = [], fast._worth
+    monkeypatch.setattr(fast, "_worth", lambda fit: (worth.append(of(fit)), worth[-1])[1])
+    monkeypatch.setattr(fast, "JUDGES", 512)  # of 900 units most are without one of these rows
+    asked, told = [], fast._clustered
+    monkeypatch.setattr(fast, "_clustered", lambda *given: (asked.append(told(*given)), asked[-1])[1])
+    SOM((30, 30)).fit(gaussian(4000, 20))
+    assert asked == [False]
+    assert len(worth) == 2
+
+
 @pytest.mark.parametrize("better", [0, 1])
 @pytest.mark.parametrize("spoilt", ["explained variance", "topographic error"])
 def test_the_better_of_two_maps_is_taken(better, spoilt):

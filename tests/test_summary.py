@@ -74,8 +74,8 @@ RISE = (
     "label information 0.50 at its lowest before the last block, in stem, and 0.90 in block: "
     "+0.40 of H(y) (0.30 to 0.50)"
 )
-FEW = "untrained draws to judge it by are too few"
-UNTOLD = "with too few untrained draws to tell whether that is learned"
+FEW, NONE = "too few untrained draws to judge it by", "no untrained draws to judge it by"
+UNTOLD, NOTHING = (f"with {how} untrained draws to tell whether that is learned" for how in ("too few", "no"))
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ UNTOLD = "with too few untrained draws to tell whether that is learned"
         (0.5, 0.05, "but not shown to be more than it does untrained", "untrained +0.50, p = 0.050"),
         (3.5, 0.098, "but not shown to be more than it does untrained", "untrained +3.50, p = 0.098"),
         (0.5, None, UNTOLD, FEW),
-        (nan, None, UNTOLD, FEW),
+        (nan, None, NOTHING, NONE),
     ],
 )
 def test_a_network_compresses_where_its_lowest_block_lies_below_the_input(untrained, p, ending, against):
@@ -133,7 +133,7 @@ def test_of_reductions_that_share_no_subject_nothing_is_said_to_agree():
         (-3.0, 0.00002, "but less so than untrained", "untrained -3.00, p < 0.001"),
         (-0.25, 0.05, "not shown to be other than untrained", "untrained -0.25, p = 0.050"),
         (-0.25, None, UNTOLD, FEW),
-        (nan, None, UNTOLD, FEW),
+        (nan, None, NOTHING, NONE),
     ],
 )
 def test_every_block_is_wider_where_even_the_lowest_lies_above_the_input(untrained, p, ending, against):
@@ -159,8 +159,8 @@ def test_neither_is_said_where_the_interval_holds_zero(bounds, numbers):
 @pytest.mark.parametrize(
     ("bounds", "verdict"),
     [
-        ((1.75, 2.25), f"the network compresses, {UNTOLD}"),
-        ((-1.5, -0.5), f"every block is wider than stem, {UNTOLD}"),
+        ((1.75, 2.25), f"the network compresses, {NOTHING}"),
+        ((-1.5, -0.5), f"every block is wider than stem, {NOTHING}"),
         ((-0.5, 0.5), "no block lies clearly below stem, and not all above it"),
     ],
 )
@@ -178,7 +178,7 @@ def test_the_first_layer_stands_for_an_input_that_was_not_recorded(bounds, verdi
         (0.6, 0.03, "but less than they do untrained", "untrained +0.60, p = 0.030"),
         (0.1, 0.05, "but not shown to be more than they do untrained", "untrained +0.10, p = 0.050"),
         (0.1, None, UNTOLD, FEW),
-        (nan, None, UNTOLD, FEW),
+        (nan, None, NOTHING, NONE),
     ],
 )
 def test_codes_become_diverse_where_label_information_rises(untrained, p, ending, against):
@@ -299,8 +299,8 @@ def test_reductions_differ_where_only_one_goes_beyond_untrained():
     given = compression(1.75, 2.25, untrained=0.5, p=0.2, reduction="sketch:8")
     found = table(ratios(8, 2, 4, 1) + learned + ratios(8, 2, 4, 1, reduction="sketch:8") + given)
     assert summary(found)[-1] == (
-        "What depends on the reduction: under mean the network compresses, and more than it does untrained, "
-        "under sketch:8 the network compresses, but not shown to be more than it does untrained."
+        "Verdicts that depend on the reduction: 1 of 1. Under mean the network compresses, and more than it does "
+        "untrained; under sketch:8 the network compresses, but not shown to be more than it does untrained."
     )
 
 
@@ -314,10 +314,9 @@ def test_what_depends_on_the_reduction_is_told_beside_what_does_not():
     found = summary(table(mean + sketch))
     assert len(found) == 7
     assert found[-1] == (
-        f"What depends on the reduction: under mean the network compresses, {UNTOLD}, "
-        f"under sketch:8 every block is wider than the input, {UNTOLD}; "
-        f"under mean {PGD} parts from noise at stem, under sketch:8 {PGD} parts from noise at block. "
-        f"What does not: codes become diverse with depth, {UNTOLD}."
+        f"Verdicts that depend on the reduction: 2 of 3. Under mean the network compresses, {NOTHING}; "
+        f"under sketch:8 every block is wider than the input, {NOTHING}. "
+        f"Under mean {PGD} parts from noise at stem; under sketch:8 {PGD} parts from noise at block."
     )
 
 
@@ -329,8 +328,8 @@ def test_a_sentence_says_what_it_is_made_of():
         ("mean", "compression"), ("mean", "expansion"), ("mean", PGD),
         ("sketch:8", "compression"), ("sketch:8", PGD), ("", ""),
     ]  # fmt: skip
-    assert found[0].verdict == f"the network compresses, {UNTOLD}"
-    assert found[0].detail == f"{BELOW}; {FEW}"
+    assert found[0].verdict == f"the network compresses, {NOTHING}"
+    assert found[0].detail == f"{BELOW}; {NONE}"
     assert found[2].verdict == f"{PGD} parts from noise at stem"
     for one in found[:-1]:
         assert one.text == f"Under {one.reduction}: {one.verdict} ({one.detail})."
@@ -340,8 +339,8 @@ def test_a_sentence_says_what_it_is_made_of():
 def test_only_what_both_reductions_can_tell_is_compared():
     found = table(narrowing() + diversifying() + widening("sketch:8"))
     assert summary(found)[-1] == (
-        f"What depends on the reduction: under mean the network compresses, {UNTOLD}, "
-        f"under sketch:8 every block is wider than the input, {UNTOLD}."
+        f"Verdicts that depend on the reduction: 1 of 1. Under mean the network compresses, {NOTHING}; "
+        f"under sketch:8 every block is wider than the input, {NOTHING}."
     )
 
 
@@ -406,7 +405,9 @@ def test_a_verdict_that_names_its_reduction_is_the_same_under_another_name():
         Claim("compresses beyond what flat alone does", "+2"),
     )
     assert _difference("mean", {"a": one}, "flat", {"a": other}) == "mean and flat agree on every verdict."
-    assert "What depends on the reduction" in _difference("mean", {"a": one}, "flat", {"a": Claim("expands", "+2")})
+    assert "Verdicts that depend on the reduction: 1 of 1." in _difference(
+        "mean", {"a": one}, "flat", {"a": Claim("expands", "+2")}
+    )
 
 
 def test_a_correlation_without_an_interval_is_told_to_have_none():
@@ -418,7 +419,7 @@ def test_reductions_are_compared_in_what_goes_with_small_perturbations():
     one = going((0, -0.4, -0.3, 0), (1, 0.01, 0.02, 1))
     other = going((0, -0.4, -0.3, 0), (1, 0.2, 0.2, 1), reduction="sketch:8")
     assert summary(table(one + other))[-1] == (
-        "What depends on the reduction: under mean homogeneous codes go with small perturbations, not shown "
-        "beyond what the answer's margin tells, under sketch:8 homogeneous codes are not shown to go with small "
-        "perturbations."
+        "Verdicts that depend on the reduction: 1 of 1. Under mean homogeneous codes go with small perturbations, "
+        "not shown beyond what the answer's margin tells; under sketch:8 homogeneous codes are not shown to go with "
+        "small perturbations."
     )

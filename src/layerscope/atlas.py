@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 import torch
 
+from layerscope.errors import RunMismatchError, format_told
 from layerscope.layers import Layer
 from layerscope.progress import bar
 from layerscope.recording import Recording
@@ -159,10 +160,15 @@ def load_atlas(folder: Path | str) -> Atlas:
     Raises:
         FileNotFoundError: if there is none in `folder`.
         CorruptFileError: if a file is not what was written; names it.
+        RunMismatchError: if it was written in another format.
     """
     folder = Path(folder)
+    listed = load_json(folder / "atlas.json")
+    if listed.get("schema") != SCHEMA:
+        told = format_told(listed.get("schema"), SCHEMA, "fit it again")
+        raise RunMismatchError(f"'{folder}' holds an atlas of {told}")
     maps = {}
-    for entry in load_json(folder / "atlas.json")["layers"]:
+    for entry in listed["layers"]:
         header, tensors = load_header(folder / entry["file"]), load_tensors(folder / entry["file"])
         maps[Layer(entry["name"], entry["reduction"])] = Map(
             grid=Grid(**header["grid"]), history=tuple(header["history"]), **tensors

@@ -39,3 +39,16 @@ class AddressError(LayerscopeError, OSError):
 
 class ProbeError(LayerscopeError, ValueError):
     """What was given to a probe can't be shown to the network; the text is for whoever gave it."""
+
+
+def format_told(found: object, known: int, instead: str) -> str:
+    """That something is in another format than this program reads, and what to do about it.
+
+    Args:
+        found: the format, as the file names it.
+        known: the format that is read.
+        instead: what to do where the file is older, or of no known format.
+    """
+    newer = isinstance(found, int) and found > known
+    todo = "a newer Layerscope wrote it: install that (`pip install --upgrade layerscope`)" if newer else instead
+    return f"format {found}, and this program reads format {known}; {todo}."

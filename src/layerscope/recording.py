@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from layerscope.data import Data
-from layerscope.errors import CorruptFileError, RunMismatchError
+from layerscope.errors import CorruptFileError, RunMismatchError, format_told
 from layerscope.estimate import check_room, estimate
 from layerscope.fingerprints import callable_text
 from layerscope.layers import LOGITS, Layer, plan_layers
@@ -275,10 +275,8 @@ def load_recording(folder: Path | str) -> Recording:
     folder = Path(folder)
     manifest = load_json(folder / "manifest.json")
     if manifest.get("schema") != SCHEMA:
-        raise RunMismatchError(
-            f"'{folder}' was recorded in format {manifest.get('schema')}, and this program reads format {SCHEMA}; "
-            "record it again."
-        )
+        told = format_told(manifest.get("schema"), SCHEMA, "record it again")
+        raise RunMismatchError(f"'{folder}' was recorded in {told}")
     samples = folder / "samples.parquet"
     for shard in manifest["shards"]:
         path = folder / shard["file"]

@@ -26,7 +26,7 @@ from layerscope import figures
 from layerscope.atlas import Atlas, load_atlas
 from layerscope.codes import load_codes
 from layerscope.data import Data
-from layerscope.errors import RunMismatchError
+from layerscope.errors import RunMismatchError, format_told
 from layerscope.explorer import explore
 from layerscope.models import load_network
 from layerscope.network import Network
@@ -185,10 +185,8 @@ def load_run(folder: Path | str) -> Run:
         raise FileNotFoundError(f"'{folder}' holds no finished run; make one with `layerscope run --out {folder} ...`.")
     settings = load_json(folder / "study.json")
     if settings.get("schema") != SCHEMA:
-        raise RunMismatchError(
-            f"'{folder}' holds a run of format {settings.get('schema')}, and this program reads format {SCHEMA}; run "
-            "the study again in another folder."
-        )
+        told = format_told(settings.get("schema"), SCHEMA, "run the study again in another folder")
+        raise RunMismatchError(f"'{folder}' holds a run of {told}")
     conditions = settings["chosen"]["conditions"]
     recordings = {name: folder / "recordings" / slug(name) for name in ("fit", *conditions)}
     codes = {name: folder / "codes" / f"{slug(name)}.parquet" for name in conditions}

@@ -42,7 +42,7 @@ from layerscope.cautions import (
 from layerscope.checks import check_inputs
 from layerscope.codes import Coded, best_of, encode, load_codes, save_codes
 from layerscope.data import Batch, Data
-from layerscope.decoding import decode, meant, save_decoding
+from layerscope.decoding import decode, is_decoded, meant, save_decoding
 from layerscope.embeddings import attackable
 from layerscope.errors import AllWrongError, CorruptFileError, RunMismatchError, StorageError, TooLargeError
 from layerscope.flow import flow
@@ -398,7 +398,7 @@ class Study:
         folder = Path(self.folder) / DECODING
         for wanted in self.decode:
             layers = meant(trained.recording.layers, wanted)
-            if not all((folder / f"{layer.stem}.safetensors").is_file() for layer in layers):
+            if not all(is_decoded(folder, layer, len(trained.atlas.maps[layer].grid)) for layer in layers):
                 found = decode(
                     trained, wanted, network=network, data=measured, attribution=None, seed=self.seed,
                     show_progress=self.progress,

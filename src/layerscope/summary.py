@@ -40,9 +40,9 @@ class Sentence(NamedTuple):
 
 
 class Headline(NamedTuple):
-    """A number of the whole network: what it is, its value, its 95 % interval, and the samples behind it."""
+    """The network's accuracy under a condition: its value, its 95 % interval, and the samples behind it."""
 
-    title: str
+    condition: str
     value: float
     low: float
     high: float
@@ -59,8 +59,7 @@ class Claim(NamedTuple):
 def headline(results: pd.DataFrame) -> list[Headline]:
     """Accuracy on clean inputs, and under each perturbation."""
     rows = findings(results[results["measure"].isin(("accuracy", "robust_accuracy"))])
-    titles = ["accuracy" if row.condition == "clean" else f"accuracy under {row.condition}" for row in rows]
-    return [Headline(title, row.value, row.low, row.high, row.n) for title, row in zip(titles, rows, strict=True)]
+    return [Headline(row.condition, row.value, row.low, row.high, row.n) for row in rows]
 
 
 def summary(results: pd.DataFrame) -> list[str]:
@@ -209,13 +208,18 @@ class Figure(NamedTuple):
         what = "octaves" if self.unit.startswith("octaves") else "of H(y)"
         text = f"{self.value:+.2f} {what} ({self.low:.2f} to {self.high:.2f})"
         if self.p != self.p:
-            return f"{text}; untrained draws to judge it by are too few"
+            return f"{text}; {self.lacking} to judge it by"
         return f"{text}; untrained {self.untrained:+.2f}, {_rounded(self.p)}"
+
+    @property
+    def lacking(self) -> str:
+        """Of what there is too little."""
+        return f"{'no' if isnan(self.untrained) else 'too few'} untrained draws"
 
     def beside(self, does: str) -> str:
         """How it stands beside the untrained network's."""
         if self.p != self.p:
-            return "with too few untrained draws to tell whether that is learned"
+            return f"with {self.lacking} to tell whether that is learned"
         if self.p >= ALPHA:
             return f"but not shown to be more than {does} untrained"
         return f"and more than {does} untrained" if self.value > self.untrained else f"but less than {does} untrained"
@@ -223,7 +227,7 @@ class Figure(NamedTuple):
 
 def _wider(figure: Figure) -> str:
     if figure.p != figure.p:
-        return "with too few untrained draws to tell whether that is learned"
+        return f"with {figure.lacking} to tell whether that is learned"
     if figure.p >= ALPHA:
         return "not shown to be other than untrained"
     return "and more so than untrained" if figure.value < figure.untrained else "but less so than untrained"
@@ -305,7 +309,5 @@ def _difference(one: str, claims: dict[str, Claim], other: str, others: dict[str
     ]
     if not differ:
         return f"{one} and {other} agree on every verdict."
-    parts = [f"under {one} {claims[subject].verdict}, under {other} {others[subject].verdict}" for subject in differ]
-    agreed = [claims[subject].verdict for subject in shared if subject not in differ]
-    told = f"What depends on the reduction: {'; '.join(parts)}."
-    return told + (f" What does not: {'; '.join(agreed)}." if agreed else "")
+    parts = [f"Under {one} {claims[subject].verdict}; under {other} {others[subject].verdict}." for subject in differ]
+    return " ".join([f"Verdicts that depend on the reduction: {len(differ)} of {len(shared)}.", *parts])

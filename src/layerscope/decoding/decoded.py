@@ -116,6 +116,10 @@ class Asked:
     def __post_init__(self) -> None:
         if not (self.recipe is None or self.recipe == AUTO or isinstance(self.recipe, Recipe)):
             raise ValueError(f"`recipe` must be a Recipe, '{AUTO}', or None for no inversions; got {self.recipe!r}.")
+        if self.agreement and self.recipe is None:
+            raise ValueError(
+                "`agreement` holds inversions beside one another, and `recipe=None` makes none: leave one out."
+            )
         if self.attribution not in (None, AUTO, *METHODS):
             raise ValueError(
                 f"`attribution` must be one of {', '.join(METHODS)}, '{AUTO}', or None for none; got "

@@ -15,6 +15,7 @@ from torch import Tensor
 from layerscope.decoding.decoded import Decoded, Decoding
 from layerscope.errors import CorruptFileError
 from layerscope.images import pictures
+from layerscope.layers import Layer
 from layerscope.store import load_header, load_table, load_tensors, save_table, save_tensors
 
 SCHEMA, LONGEST = 1, 64
@@ -60,6 +61,12 @@ def save_decoding(decoding: Decoding, folder: Path | str) -> list[Path]:
         save_tensors(path, tensors, {"schema": SCHEMA, "layer": layer.name, "reduction": layer.reduction})
         written.append(path)
     return written
+
+
+def is_decoded(folder: Path | str, layer: Layer, units: int) -> bool:
+    """Whether each of a layer's units is kept."""
+    before = _before(Path(folder) / f"{layer.stem}.safetensors")
+    return before is not None and len(before.table) == units
 
 
 def _before(path: Path) -> Kept | None:

@@ -15,13 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from layerscope.errors import CorruptFileError, RunMismatchError
+from layerscope.errors import CorruptFileError, RunMismatchError, format_told
 from layerscope.explorer.arrays import Rows, arrays, chosen_rows, exact_ids
 from layerscope.explorer.description import SCHEMA, description, missing
 from layerscope.explorer.inversions import decoded
 from layerscope.explorer.run import Run
 from layerscope.explorer.sprites import Sheets, sample_sheets
-from layerscope.explorer.thinning import thinned
+from layerscope.explorer.thinning import left_out, thinned
 from layerscope.store import load_json, write
 
 DESCRIPTION = "bundle.json"
@@ -98,9 +98,9 @@ def _of_rows(run: Run, rows: Rows, *, show_progress: bool) -> Callable[[Sheets, 
         files["texts.json"] = json.dumps([clean.texts[row] for row in rows], ensure_ascii=False).encode()
 
     def put_together(pictures: Sheets, inversions: Sheets) -> Bundle:
-        shown = {"pictures": pictures.told, "decoding": inversions.told}
-        lacks = missing(run, pictures.told, inversions.told)
-        return whole(told | shown | {"missing": lacks}, files | pictures.files | inversions.files)
+        shown = told | {"pictures": pictures.told, "decoding": inversions.told}
+        lacks = {"missing": missing(run, pictures.told, inversions.told), "left_out": left_out(shown)}
+        return whole(shown | lacks, files | pictures.files | inversions.files)
 
     return put_together
 
@@ -125,10 +125,8 @@ def load_bundle(folder: Path | str) -> Bundle:
         raise FileNotFoundError(f"'{folder}' holds no {DESCRIPTION}; make a bundle there with `bundle(run).save`.")
     told = load_json(folder / DESCRIPTION)
     if told.get("schema") != SCHEMA:
-        raise RunMismatchError(
-            f"'{folder}' holds a bundle of format {told.get('schema')}, and this program reads format {SCHEMA}; make "
-            "it again from the run."
-        )
+        of_format = format_told(told.get("schema"), SCHEMA, "make it again from the run")
+        raise RunMismatchError(f"'{folder}' holds a bundle of {of_format}")
     named = told.get("files")
     if not isinstance(named, dict) or not all(NAME.fullmatch(name) for name in named):
         raise CorruptFileError(

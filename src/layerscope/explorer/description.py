@@ -29,9 +29,9 @@ def description(run: Run) -> dict[str, Any]:
         "layerscope": version("layerscope"),
         "title": settings["chosen"]["network"],
         "run": {
-            "folder": run.folder.name,
+            "folder": _folder(run),
             **{name: settings[name] for name in ("asked", "chosen", "versions", "fingerprints")},
-            "command": run_again(settings, run.folder.name),
+            "command": run_again(settings, _folder(run)),
         },
         "sentences": [one._asdict() for one in sentences(results)],
         "warnings": list(run.warnings),
@@ -67,7 +67,7 @@ def missing(run: Run, pictures: Mapping[str, Any], decoding: Mapping[str, Any]) 
         pictures: what the bundle has of samples, by condition.
         decoding: what it has of units, by reduction.
     """
-    settings, folder, clean = run.settings, run.folder.name, run.recordings["clean"]
+    settings, folder, clean = run.settings, _folder(run), run.recordings["clean"]
     other, attacks, labelled = f"{folder}-2", settings["asked"]["attack"], clean.labels is not None
     found: dict[str, tuple[str, str | None]] = {}
     if not attacks:
@@ -90,6 +90,11 @@ def missing(run: Run, pictures: Mapping[str, Any], decoding: Mapping[str, Any]) 
         command = on_run("causal", settings, folder)
         found["causal"] = ("Whether codes act on the answer was not asked.", command)
     return [{"what": what, "told": told, "command": command} for what, (told, command) in found.items()]
+
+
+def _folder(run: Run) -> str:
+    """The run's folder as it was named; of a path from the root the name alone, since a page goes to other people."""
+    return run.folder.name if run.folder.is_absolute() else run.folder.as_posix()
 
 
 def plain(value: Any) -> Any:

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from layerscope.errors import RunMismatchError
+from layerscope.errors import RunMismatchError, format_told
 from layerscope.explorer.description import plain
 from layerscope.explorer.run import Run
 from layerscope.explorer.sprites import SIDE, Sheets, sheets
@@ -49,10 +49,8 @@ def _layer(run: Run, layer: Layer, name: str) -> Sheets:
     path = run.folder / "decoding" / f"{layer.stem}.safetensors"
     schema = load_header(path).get("schema")
     if schema != SCHEMA:
-        raise RunMismatchError(
-            f"'{path}' holds a decoding of format {schema}, and this program reads format {SCHEMA}; decode the layer "
-            "again."
-        )
+        of_format = format_told(schema, SCHEMA, "decode the layer again")
+        raise RunMismatchError(f"'{path}' holds a decoding of {of_format}")
     tensors, table = load_tensors(path), load_table(path.with_name(f"{path.stem}.parquet"))
     seen = table["reencoded"].notna() & ("inversion" in tensors)
     told = {

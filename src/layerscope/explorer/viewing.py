@@ -11,7 +11,6 @@ from layerscope.explorer.bundle import bundle
 from layerscope.explorer.probe import Probe, probe_of
 from layerscope.explorer.run import Run
 from layerscope.explorer.server import Server, listen
-from layerscope.explorer.thinning import left_out
 from layerscope.network import Network
 
 LACKING = (
@@ -59,7 +58,7 @@ def view(
         if why:
             errors.print(f"No probe: {why}")
         shown = bundle(run, max_samples=max_samples, max_mb=max_mb, show_progress=show_progress)
-        for note in left_out(shown.description):
+        for note in shown.description["left_out"]:
             errors.print(f"Note: {note}")
         told = "" if probe else LACKING
         with Server(shown, probe=probe, note=told, host=host, listening=listening) as server:

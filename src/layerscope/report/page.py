@@ -75,7 +75,7 @@ def write_report(
                 f"`max_mb` is {max_mb:g}, figures, tables and script take {least / MB:.2g} MB of it, and the explorer "
                 f"does not fit into the rest even with few samples and without pictures; {instead}"
             ) from error
-        inlined, notes = explorer.inline(shown), explorer.left_out(shown.description)
+        inlined, notes = explorer.inline(shown), shown.description["left_out"]
         content = page(Markup(inlined.html), inlined.scripts, notes).encode()  # noqa: S704 - made of escaped parts
         over = len(content) / MB - max_mb
         if over <= 0:
@@ -138,7 +138,7 @@ def _rendered(run: Run, *, show_progress: bool) -> Callable[[str, str, Sequence[
         "picture": _picture(run, sample),
         "tables": [(name, _rows(run.results, name)) for name in reductions],
         "measures": MEASURES,
-        "command": explorer.run_again(run.settings, run.folder.name),
+        "command": description(run)["run"]["command"],
     }
     template = environment.get_template("page.html")
     return lambda inlined, scripts, notes: template.render(

@@ -11,7 +11,7 @@ The last epoch takes all rows, and the prototypes are means of the rows themselv
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice, pairwise
-from math import ceil, log2
+from math import ceil, exp, log2
 from typing import NamedTuple
 
 import torch
@@ -60,6 +60,8 @@ EXCHANGE = 0.2
 EMPTY = 0.25
 """Share of units without a row above which rows are clustered: chance then settles which clusters share a unit, so that
 the other starts are refined, too, the plain rule makes its own map beside them, and the best one is taken."""
+ROWS_A_UNIT = 8
+"""Rows for each unit, where there are as many, that tell a unit without a row: of fewer, chance leaves some out."""
 RESAMPLED, RESAMPLED_AT_ONCE = 0.5, 1024
 """Radius of the averages that carry prototypes to a finer grid, in steps of the coarse one."""
 
@@ -331,7 +333,7 @@ def _best_of(
         return few[0]
     vectors = coordinates.vectors[-JUDGES:]
     fits = [measure(vectors, one.prototypes, grid) for one in few]
-    if float((fits[0].hits == 0).double().mean()) <= EMPTY:
+    if _idle(fits[0].hits) <= EMPTY or not _clustered(coordinates, few[0].prototypes):
         return few[max(range(len(few)), key=lambda one: _worth(fits[one]))]
 
     def settled(one: _Refined) -> float:
@@ -340,6 +342,18 @@ def _best_of(
         return _worth(measure(coordinates.vectors, prototypes, grid))
 
     return max([*few, *maps], key=settled)
+
+
+def _idle(hits: Tensor) -> float:
+    """Share of the units that no row has, of the rows of each: (K,)."""
+    return float((hits == 0).double().mean())
+
+
+def _clustered(coordinates: _Coordinates, prototypes: Prototypes) -> bool:
+    """Whether more units are without a row than where rows are spread and few."""
+    vectors = coordinates.vectors[-ROWS_A_UNIT * len(prototypes) :]
+    _, tally = _assigned(vectors, prototypes)
+    return _idle(tally.counts) - exp(-len(vectors) / len(prototypes)) > EMPTY
 
 
 def _worth(fit: Fit) -> float:

@@ -1,7 +1,7 @@
 // @ts-check
 /** What every view is given. */
 
-import {count, percent} from "./elements.js";
+import {count, counted, percent} from "./elements.js";
 
 /** @typedef {import("./bundle.js").Bundle} Bundle */
 /** @typedef {import("./grid.js").Grid} Grid */
@@ -66,7 +66,7 @@ export function unitTold(app, reduction, layer, unit) {
   const {hits, commonest, purity} = app.counts.mix(reduction, layer);
   const name = app.bundle.layers(reduction)[layer];
   if (!hits[unit]) return `Code ${unit} at ${name}: no samples${ofShown(app)}`;
-  const many = `Code ${unit} at ${name}: ${count(hits[unit])} ${hits[unit] === 1 ? "sample" : "samples"}${ofShown(app)}`;
+  const many = `Code ${unit} at ${name}: ${counted(hits[unit], "sample")}${ofShown(app)}`;
   if (commonest[unit] < 0) return many;
   const kind = app.bundle.json.class_source === "predictions" ? "answered " : "";
   return `${many}, ${percent(purity[unit])} ${kind}${app.bundle.className(commonest[unit])}`;

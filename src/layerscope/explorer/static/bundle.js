@@ -196,7 +196,10 @@ function unpacked(value) {
 export async function open(source) {
   const {json} = source;
   if (!json || typeof json !== "object" || json.schema === undefined) throw new Error("This is no bundle of a run: it has no schema. Make the report again.");
-  if (json.schema !== SCHEMA) throw new Error(`The bundle has schema ${json.schema}, and this page reads schema ${SCHEMA}. Make the report again with one version of Layerscope.`);
+  if (json.schema !== SCHEMA) {
+    const todo = json.schema > SCHEMA ? "A newer Layerscope made it: look at it with that" : "Make the report again with one version of Layerscope";
+    throw new Error(`The bundle has schema ${json.schema}, and this page reads schema ${SCHEMA}. ${todo}.`);
+  }
   const arrays = new Map(await Promise.all(Object.entries(json.arrays).map(async ([name, told]) =>
     /** @type {[string, Numbers]} */ ([name, typed(name, told, await source.read(`arrays/${name}.bin`))]))));
   const names = new Set(Object.values(json.pictures ?? {}).flatMap((shown) => shown.sheets.map((/** @type {any} */ one) => one.name)));

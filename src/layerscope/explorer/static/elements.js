@@ -106,6 +106,11 @@ export function count(value) {
   return value.toLocaleString("en");
 }
 
+/** So many of something: `1 sample`, `2 samples`. @param {number} many @param {string} noun */
+export function counted(many, noun) {
+  return `${count(many)} ${noun}${many === 1 ? "" : "s"}`;
+}
+
 /** @param {string} name At most so many letters: the end of a long name tells more. @param {number} most */
 export function short(name, most = 14) {
   return name.length <= most ? name : `…${name.slice(name.length - most + 1)}`;

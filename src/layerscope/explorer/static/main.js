@@ -1,12 +1,12 @@
 // @ts-check
 /** The explorer: a bundle becomes a page. */
 
-import {held, open} from "./bundle.js";
+import {open} from "./bundle.js";
 import {palette, rgb} from "./colours.js";
 import {conditionChoice, conditionTitle, pressed} from "./conditions.js";
 import {Counts} from "./counts.js";
 import {depthView} from "./depth.js";
-import {choice, count, fill, h, percent} from "./elements.js";
+import {choice, count, counted, fill, h, percent} from "./elements.js";
 import {glanceView} from "./glance.js";
 import {Grid} from "./grid.js";
 import {hints} from "./hints.js";
@@ -144,25 +144,22 @@ function topOf(app) {
     pressed(reductions, named.indexOf(selection.reduction));
     fill(found, sentences.filter((/** @type {any} */ one) => !one.reduction || one.reduction === selection.reduction).map((/** @type {any} */ one) => sentenceItem(one)));
   });
-  const numbers = headline.map((/** @type {any} */ one) => h("div", {}, h("b", {}, percent(one.value)), h("span", {}, `${one.title}, ${percent(one.low)} to ${percent(one.high)}, ${count(one.n)} samples`)));
-  const many = bundle.samples < bundle.json.total ? `${count(bundle.samples)} of ${count(bundle.json.total)} samples shown` : `${count(bundle.samples)} samples`;
+  const numbers = headline.map((/** @type {any} */ one) => headlineItem(bundle, one));
+  const many = bundle.samples < bundle.json.total ? `${count(bundle.samples)} of ${counted(bundle.json.total, "sample")} shown` : counted(bundle.samples, "sample");
   return h("header", {class: "top"},
     h("div", {class: "top-line"}, h("h1", {}, "Layerscope"),
-      h("p", {class: "muted"}, `${title} · ${bundle.layers(state.selection.reduction).length} layers · ${many} · ${run.folder}`),
+      h("p", {class: "muted"}, `${title} · ${counted(bundle.layers(state.selection.reduction).length, "layer")} · ${many} · ${run.folder}`),
       conditionChoice(app), reductions, themeButton(app), h("div", {class: "headline"}, numbers)),
-    picturesTold(bundle).map((words) => h("p", {class: "muted pictures-told"}, words)),
-    warnings.length ? h("details", {class: "warnings", open: true}, h("summary", {}, `Read this first: ${warnings.length} ${warnings.length === 1 ? "warning" : "warnings"}`),
+    bundle.json.left_out.map((/** @type {string} */ words) => h("p", {class: "muted left-out"}, words)),
+    warnings.length ? h("details", {class: "warnings", open: true}, h("summary", {}, `Read this first: ${counted(warnings.length, "warning")}`),
       h("ul", {}, warnings.map((/** @type {string} */ words) => h("li", {}, words)))) : null,
     h("div", {"aria-label": "What was found", role: "group"}, found));
 }
 
-/** How many samples' pictures were left out for size. @param {Bundle} bundle @returns {string[]} */
-function picturesTold(bundle) {
-  const left = bundle.conditions.flatMap(({name}) => {
-    const told = held(bundle.json.pictures, name);
-    return told && told.thinned > 0 ? [`${conditionTitle(bundle.conditions, name)} ${told.shown ? `${count(told.shown)} of ${count(told.shown + told.thinned)}` : "none"}`] : [];
-  });
-  return left.length ? [`Pictures were left out to keep the file small; shown are of ${left.join(", of ")}. Codes and numbers are of all samples here.`] : [];
+/** @param {Bundle} bundle @param {{condition: string, value: number, low: number, high: number, n: number}} accuracy */
+function headlineItem({conditions}, {condition, value, low, high, n}) {
+  const under = condition === "clean" ? "" : ` under ${conditionTitle(conditions, condition)}`;
+  return h("div", {title: condition}, h("b", {}, percent(value)), h("span", {}, `accuracy${under}, ${percent(low)} to ${percent(high)}, ${counted(n, "sample")}`));
 }
 
 /** A finding: what holds in bold, then what it stands on. @param {{verdict: string, text: string}} sentence */

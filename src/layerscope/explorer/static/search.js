@@ -2,7 +2,7 @@
 /** Samples by what they are and what befell them. */
 
 import {classWord, layerPlace, ofShown} from "./app.js";
-import {count, fill, h, list} from "./elements.js";
+import {count, counted, fill, h, list} from "./elements.js";
 import {ANYTHING, ORDERS, askedTold, firstInOrder, foolingAttack, isAsked, orderTold, rowsAsked} from "./finding.js";
 import {pressSample, sampleButton} from "./links.js";
 import {lacking, panel} from "./panels.js";
@@ -151,8 +151,8 @@ function wordsField(asked, ask) {
 /** @param {App} app @param {Search} search */
 function foundTold(app, {asked, given, rows}) {
   const {samples, json: {total}} = app.bundle;
-  const many = `${count(rows.length)} of ${count(samples)} samples${samples < total ? " shown" : ""}`;
-  const all = samples < total ? `All ${count(samples)} samples that are shown of ${count(total)}.` : `All ${count(samples)} samples.`;
+  const many = `${count(rows.length)} of ${counted(samples, "sample")}${samples < total ? " shown" : ""}`;
+  const all = samples < total ? `All ${counted(samples, "sample")} that are shown of ${count(total)}.` : `All ${counted(samples, "sample")}.`;
   const told = isAsked(asked, given) ? `${many}: ${askedTold(app, asked, given)}.` : all;
   return rows.length ? told : `${told} Nothing has all of this.`;
 }

@@ -3,7 +3,7 @@
 
 import {besideClean, classWord, entropyNamed, layerPlace, ofShown} from "./app.js";
 import {css} from "./colours.js";
-import {count, h, number, percent} from "./elements.js";
+import {count, counted, h, number, percent} from "./elements.js";
 import {codeButton, conditionNamed, pressSample, refill, sampleButton, swatch} from "./links.js";
 import {lacking, panel} from "./panels.js";
 import {thumbnail} from "./pictures.js";
@@ -63,7 +63,7 @@ function unitParts(app, unit, moves) {
 /** @param {App} app @param {number} layer @param {number} unit */
 function unitFacts(app, layer, unit) {
   const {hits, purity, entropy, commonest} = app.counts.mix(app.state.selection.reduction, layer);
-  const facts = [`${count(hits[unit])} ${hits[unit] === 1 ? "sample" : "samples"}${ofShown(app)}`];
+  const facts = [`${counted(hits[unit], "sample")}${ofShown(app)}`];
   if (commonest[unit] >= 0) facts.push(`purity ${purity[unit].toFixed(2)}`, `${entropyNamed(app)} ${entropy[unit].toFixed(2)} bits, not corrected for few samples`);
   return h("p", {class: "facts"}, facts.join(" · "));
 }
@@ -139,7 +139,7 @@ function unitPartners(app, layer, unit, other) {
   const {reduction} = app.state.selection;
   const found = app.counts.partners(reduction, layer, unit, other);
   const name = app.bundle.layers(reduction)[other];
-  const codes = `${count(found.length)} ${found.length === 1 ? "code" : "codes"}`;
+  const codes = counted(found.length, "code");
   return h("div", {class: "unit-part"}, h("h3", {}, other < layer ? `From ${codes} of ${name}` : `To ${codes} of ${name}`),
     unitLinks(app, other, found));
 }
@@ -147,7 +147,7 @@ function unitPartners(app, layer, unit, other) {
 /** @param {App} app @param {number} layer @param {[number, number][]} found */
 function unitLinks(app, layer, found) {
   const links = found.slice(0, UNIT_PARTNERS).map(([unit, many]) =>
-    h("li", {}, codeButton(app, layer, unit, {note: `(${count(many)})`, told: `${count(many)} ${many === 1 ? "sample" : "samples"}`})));
+    h("li", {}, codeButton(app, layer, unit, {note: `(${count(many)})`, told: counted(many, "sample")})));
   const more = found.length - links.length;
   return h("ul", {class: "code-links"}, links, more > 0 ? h("li", {class: "note"}, `and ${count(more)} more`) : null);
 }
@@ -171,7 +171,7 @@ function unitMoves(app, unit) {
   }
   const found = /** @type {[number, number][]} */ ([...to].sort((one, other) => other[1] - one[1] || one[0] - other[0]));
   const share = `${percent(moved / all)} change their code (${count(moved)} of ${count(all)}${ofShown(app) && ` samples${ofShown(app)}`})`;
-  const where = found.length ? `, to ${count(found.length)} ${found.length === 1 ? "code" : "codes"}:` : ".";
+  const where = found.length ? `, to ${counted(found.length, "code")}:` : ".";
   return [h("h3", {}, `Under ${conditionNamed(app, condition)}`), h("p", {class: "facts"}, share, where), found.length ? unitLinks(app, layer, found) : null];
 }
 

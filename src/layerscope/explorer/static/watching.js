@@ -1,5 +1,5 @@
 // @ts-check
-/** What follows an element's size and whether it is seen, until the page is let go of. */
+/** What follows an element's size, whether it is seen, and the screen's next frame, until the page is let go of. */
 
 /** @typedef {import("./app.js").App} App */
 
@@ -15,4 +15,21 @@ export function whenSeen(app, element, follower, margin) {
   const watching = new IntersectionObserver((entries) => follower(entries.some((one) => one.isIntersecting)), {rootMargin: margin});
   watching.observe(element);
   app.signal.addEventListener("abort", () => watching.disconnect());
+}
+
+/**
+ * What calls something once the next frame is on the screen, so that what is seen first need not wait for it; once, however
+ * often it is asked for until then.
+ * @param {App} app @param {() => void} work
+ */
+export function afterFrame(app, work) {
+  let waiting = false;
+  return () => {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => setTimeout(() => {
+      waiting = false;
+      if (!app.signal.aborted) work();
+    }));
+  };
 }
