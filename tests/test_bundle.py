@@ -343,7 +343,8 @@ def test_where_there_is_no_room_for_pictures_samples_are_thinned(request, name, 
         assert array(made, "id").tolist() == run.recordings["clean"].ids.numpy()[rows].tolist()
         assert told["samples"] < told["total"] == total
         assert {(one["shown"], one["thinned"]) for one in told["pictures"].values()} <= {(0, told["samples"])}
-        assert counts[-1] >= least + 0.7 * share * (total - least)  # as many as fit, but for what texts differ in
+        # as many as fit, but for what texts differ in, and for what is said of those left out
+        assert counts[-1] >= least + 0.7 * share * (total - least) - 2
     assert counts == sorted(counts, reverse=True)
     assert bundle(run, max_mb=few / 1e6, **QUIET).description["samples"] == least
     told = (

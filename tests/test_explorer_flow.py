@@ -237,16 +237,15 @@ def spread(row):
 
 
 def untrained(run, *rows):
-    """What the untrained network has in the same layers."""
+    """What the untrained network has in the same layers, of two draws."""
     told = [
-        spread(
-            select(
-                run.results, **{name: row[name] for name in ("measure", "layer", "reduction")}, condition="untrained"
-            ).iloc[0]
-        )
+        select(
+            run.results, **{name: row[name] for name in ("measure", "layer", "reduction")}, condition="untrained"
+        ).iloc[0]["value"]
         for row in rows
     ]
-    return f"Untrained weights: {told[0]} to {told[1]} in the same layers."
+    before, after = (f"{float(f'{value:.3g}'):g}" for value in told)
+    return f"Untrained weights: {before} to {after} in the same layers (of 2 draws, too few for an interval)."
 
 
 def flip_rate(run, layer, condition):

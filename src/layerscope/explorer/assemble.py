@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 
 from layerscope.explorer.javascript import Module, parse
@@ -28,13 +29,17 @@ def modules() -> dict[str, str]:
     return {name: text for name, text in static().items() if name.endswith(".js")}
 
 
-def script() -> str:
-    """The front end as one module without imports or exports, in whose scope stands `start`.
+@cache
+def script(entry: str = ENTRY) -> str:
+    """The front end as one module without imports or exports, in whose scope stands `start`; put together once.
+
+    Args:
+        entry: what begins it: one of `entries`, or the front end alone.
 
     Raises:
         ValueError: see `joined`.
     """
-    return joined(modules(), ENTRY)
+    return joined(modules() | {name: text for name, text in entries().items() if name == entry}, entry)
 
 
 def style() -> str:

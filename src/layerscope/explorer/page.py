@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 
-from layerscope.explorer.assemble import entries, joined, modules, style
+from layerscope.explorer.assemble import script, style
 from layerscope.explorer.bundle import DESCRIPTION, Bundle
 
 INLINE, SERVED = "inline.js", "served.js"
@@ -33,7 +33,7 @@ def inline(bundle: Bundle) -> Inlined:
     Raises:
         ValueError: if the front end can't be joined to one script; see `assemble.joined`.
     """
-    code = joined(modules() | {INLINE: entries()[INLINE]}, INLINE)
+    code = script(INLINE)
     blocks = "\n".join(_blocks(bundle))
     html = (
         f'<style>{style()}</style>\n<div id="explorer"></div>\n<noscript><p>{NO_SCRIPT}</p></noscript>\n'

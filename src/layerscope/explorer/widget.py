@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from layerscope.explorer.arrays import exact_id
-from layerscope.explorer.assemble import entries, joined, modules, style
+from layerscope.explorer.assemble import script, style
 from layerscope.explorer.bundle import DESCRIPTION, Bundle
 
 try:
@@ -78,7 +78,7 @@ class Explorer(anywidget.AnyWidget):
 
 def notebook_script() -> str:
     """The front end as the module that anywidget loads."""
-    return joined(modules() | {ENTRY: entries()[ENTRY]}, ENTRY) + "\nexport default {render};\n"
+    return script(ENTRY) + "\nexport default {render};\n"
 
 
 def settled(

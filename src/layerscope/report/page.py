@@ -55,7 +55,8 @@ def write_report(
     """
     if not max_mb > 0:
         raise ValueError(f"`max_mb` must be a number above 0; got {max_mb!r}.")
-    page = _rendered(run, show_progress=show_progress)
+    told = description(run)
+    page = _rendered(run, told["run"]["command"], show_progress=show_progress)
     least = len((page("", "", ()) + explorer.inline(explorer.Bundle({}, {})).html).encode())
     instead = (
         f"allow more (`layerscope report {run.folder} --max-mb ...`), or look at the run with `layerscope view "
@@ -65,7 +66,7 @@ def write_report(
         raise TooLargeError(
             f"`max_mb` is {max_mb:g}, and figures, tables and script alone take {least / MB:.2g} MB; {instead}"
         )
-    words = len(json.dumps(description(run), ensure_ascii=False).encode()) / MB  # stand in the page as they are
+    words = len(json.dumps(told, ensure_ascii=False).encode()) / MB  # stand in the page as they are
     room = words + max(max_mb - least / MB - words, 0) * BASE64
     while True:
         try:
@@ -95,7 +96,7 @@ def write_without_explorer(run: Run, why: str, *, show_progress: bool = True) ->
         why: what keeps the explorer out of it, as the page tells it.
         show_progress: whether to draw a progress bar, on standard error.
     """
-    page = _rendered(run, show_progress=show_progress)
+    page = _rendered(run, description(run)["run"]["command"], show_progress=show_progress)
     return _written(run, page("", "", [f"This file is without the explorer: {why}"]).encode())
 
 
@@ -111,8 +112,11 @@ def _written(run: Run, content: bytes) -> Path:
     return path
 
 
-def _rendered(run: Run, *, show_progress: bool) -> Callable[[str, str, Sequence[str]], str]:
-    """The page, but for the explorer, the names of its scripts in the policy, and what is told of it."""
+def _rendered(run: Run, command: str | None, *, show_progress: bool) -> Callable[[str, str, Sequence[str]], str]:
+    """The page, but for the explorer, the names of its scripts in the policy, and what is told of it.
+
+    `command` makes the run again.
+    """
     environment = Environment(
         loader=PackageLoader("layerscope.report"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
     )
@@ -138,7 +142,7 @@ def _rendered(run: Run, *, show_progress: bool) -> Callable[[str, str, Sequence[
         "picture": _picture(run, sample),
         "tables": [(name, _rows(run.results, name)) for name in reductions],
         "measures": MEASURES,
-        "command": description(run)["run"]["command"],
+        "command": command,
     }
     template = environment.get_template("page.html")
     return lambda inlined, scripts, notes: template.render(
