@@ -3,15 +3,17 @@
     python benchmarks/explorer.py --images FOLDER [--out runs/explorer-benchmark] [--browser chromium]
 
 FOLDER holds the IDX files of Fashion-MNIST. Makes a run of 10,000 samples x 16 layers x 400 units x 3 conditions (kept in
---out), writes its report, and opens it from a file; then serves ten times as many samples. Times are taken in the page:
-from opening it to the first view, and from a click or a movement of the pointer to the frame after it. Tables go to
-standard output.
+--out), writes its report, and opens it from a file; then serves ten times as many samples. Mouse and pointer are moved as
+by a hand, and times are those of the browser's own trace: from opening the page to the first view, and from an input to
+the presentation of the frame that shows what it did. Tables go to standard output.
 """
 
 import argparse
+import json
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -30,35 +32,29 @@ GRID = (20, 20)
 TIMES = 10
 """As many samples again, when served."""
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-PAINTED = """
-const painted = () => new Promise((done) => requestAnimationFrame(() => {
-  const gate = new MessageChannel(); gate.port1.onmessage = done; gate.port2.postMessage(0); }));
-"""
-"""Resolves when the next frame has been handed over."""
-CLICKS = f"""async () => {{ {PAINTED}
+WINDOW = {"width": 1500, "height": 1000}
+"""In pixels."""
+PAUSE = 150
+"""Milliseconds between inputs."""
+TRACED = ["benchmark", "cc", "input"]
+"""Categories of Chromium's trace in which inputs and frames stand."""
+INPUT, FRAME = "EventLatency", "PipelineReporter"
+TOLD = {INPUT: "event_latency", FRAME: "frame_reporter"}
+"""Where a trace says what its inputs and its frames are."""
+FOLLOWED = """async () => {
   const taken = [];
-  for (let round = 0; round < 3; round += 1) for (const button of [...document.querySelectorAll(".layer-name")]) {{
-    await painted();
-    const begun = performance.now();
-    document.querySelector(`.layer-name[data-layer="${{CSS.escape(button.dataset.layer)}}"]`).click();
-    await painted();
-    taken.push(performance.now() - begun);
-  }}
+  document.querySelector("#panel-ribbons").scrollIntoView();
+  for (const button of document.querySelectorAll(".layer-name")) {
+    await new Promise((done) => setTimeout(done, 100));
+    const title = document.querySelector("#title-ribbons");
+    const [begun, before] = [performance.now(), title.textContent];
+    button.click();
+    while (title.textContent === before && performance.now() - begun < 500) await new Promise((done) => requestAnimationFrame(done));
+    if (title.textContent !== before) taken.push(performance.now() - begun);
+  }
   return taken;
-}}"""
-HOVERS = f"""async () => {{ {PAINTED}
-  const [taken, area] = [[], document.querySelector(".maps")];
-  const box = area.getBoundingClientRect();
-  for (let step = 0; step < 60; step += 1) {{
-    await painted();
-    const at = {{bubbles: true, clientX: box.left + 60 + (step * 37) % (box.width - 200), clientY: box.top + 8 + (step * 13) % (box.height - 16)}};
-    const begun = performance.now();
-    area.dispatchEvent(new PointerEvent("pointermove", at));
-    await painted();
-    taken.push(performance.now() - begun);
-  }}
-  return taken;
-}}"""
+}"""
+"""How long the ribbons take, which are drawn after the frame of all else."""
 
 
 def network() -> ls.Network:
@@ -122,9 +118,62 @@ def seen(page: Page, address: str) -> float:
 def told(name: str, taken: Sequence[float]) -> str:
     """A row: median, 95th percentile, most."""
     ordered = sorted(taken)
-    return (
-        f"| {name} | {statistics.median(ordered):.0f} | {ordered[int(0.95 * len(ordered))]:.0f} | {ordered[-1]:.0f} |"
-    )
+    return f"| {name} ({len(ordered)}) | {statistics.median(ordered):.0f} | {ordered[int(0.95 * len(ordered))]:.0f} | {ordered[-1]:.0f} |"
+
+
+def latencies(page: Page, kind: str, act: Callable[[], None]) -> list[float]:
+    """Milliseconds from each input of a kind to the presentation of the next changed frame, of what `act` does."""
+    browser = page.context.browser
+    assert browser is not None
+    browser.start_tracing(page=page, categories=TRACED)
+    act()
+    spans = list(_spans(json.loads(browser.stop_tracing())["traceEvents"]))
+    frames = sorted(end for name, _, end, told in spans if name == FRAME and "display_trace_id" in told)
+    found = []
+    for name, start, end, told in spans:
+        if name == INPUT and told["event_type"] == kind:
+            # an input whose own span ends at its frame says so; that of a movement ends when it was handled
+            shown = end if "display_trace_id" in told else next((one for one in frames if one >= end), inf)
+            found.append((shown - start) / 1000)
+    return found
+
+
+def _spans(events: Iterable[dict[str, Any]]) -> Iterator[tuple[str, float, float, dict[str, Any]]]:
+    """Frames and inputs of a trace: name, begin and end in microseconds, and what is told of each."""
+    begun: dict[tuple[str, str], tuple[float, dict[str, Any]]] = {}
+    for event in sorted((one for one in events if one["name"] in TOLD), key=lambda one: one["ts"]):
+        own = event["name"], event["id2"]["local"]
+        if event["ph"] == "b":
+            begun[own] = event["ts"], event["args"][TOLD[event["name"]]]
+        elif own in begun:
+            start, told = begun.pop(own)
+            yield event["name"], start, event["ts"], told
+
+
+def switched(page: Page) -> None:
+    """Click each layer's name."""
+    for name in page.locator(".layer-name").all():
+        name.scroll_into_view_if_needed()
+        page.wait_for_timeout(PAUSE)
+        box = name.bounding_box()
+        assert box is not None
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.wait_for_timeout(PAUSE)
+
+
+def hovered(page: Page) -> None:
+    """Move the pointer over the maps, each time to another code, so that each time what it says changes."""
+    area = page.locator(".maps")
+    area.scroll_into_view_if_needed()
+    maps = area.bounding_box()
+    assert maps is not None
+    for name in page.locator(".layer-name").all():
+        box = name.bounding_box()
+        assert box is not None
+        for across, down in ((0.35, 0.4), (0.45, 0.6), (0.6, 0.3), (0.65, 0.7)):
+            if (x := box["x"] + across * box["width"]) < WINDOW["width"] - 20:
+                page.mouse.move(x, maps["y"] + down * maps["height"])
+                page.wait_for_timeout(PAUSE)
 
 
 def measured(path: str, address: str, what: str) -> None:
@@ -132,12 +181,16 @@ def measured(path: str, address: str, what: str) -> None:
     with browser(path) as opened:
         views = []
         for _ in range(5):
-            page = opened.new_page(viewport={"width": 1500, "height": 1000})
+            page = opened.new_page(viewport=WINDOW)
             views.append(seen(page, address))
             last = page
         print(told(f"{what}: first view", views))
-        print(told(f"{what}: layer switch", last.evaluate(CLICKS)))
-        print(told(f"{what}: hover", last.evaluate(HOVERS)))
+        for often in ("first visit", "again"):
+            print(told(f"{what}: layer switch, {often}", latencies(last, "MOUSE_RELEASED", lambda: switched(last))))
+        print(told(f"{what}: hover", latencies(last, "MOUSE_MOVED_EVENT", lambda: hovered(last))))
+        again = opened.new_page(viewport=WINDOW)
+        seen(again, address)
+        print(told(f"{what}: ribbons in view after a switch, first visit", again.evaluate(FOLLOWED)))
 
 
 def main() -> None:

@@ -7,12 +7,12 @@ import resource
 import shutil
 import signal
 import time
-import traceback
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
+from forks import ended, in_a_fork
 from torch import nn
 
 from layerscope import recording as recording_module
@@ -629,23 +629,6 @@ def test_a_disk_without_room_is_told_before_anything_is_written(module, pairs, t
     ):
         recorded(module, pairs, tmp_path)
     assert contents(tmp_path) == {}
-
-
-def in_a_fork(act):
-    """Run `act` in another process; its exit code, or minus the signal that ended it."""
-    child = os.fork()
-    if child == 0:
-        try:
-            act()
-        except BaseException:  # noqa: BLE001 - a fork must not go on as the test run
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return child
-
-
-def ended(child):
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_a_disk_that_fills_up_ends_with_a_clear_error_and_goes_on_later(module, pairs, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import tiny_data, tiny_module
+from forks import ended, in_a_fork
 from torch import nn
 
 from layerscope import Coded, Network, Study, load_data, load_recording, load_run, profile, report, table
@@ -202,36 +204,18 @@ def test_what_is_missing_is_made_again_alike(tiny_run, tmp_path, stage):
     assert path.exists()
 
 
-SCRIPT = """
-import sys
-sys.path.insert(0, {tests!r})
-from conftest import tiny_data, tiny_module
-from layerscope import Network, Study
-network = Network(tiny_module(), class_names=("top", "middle", "bottom"))
-print("ready", flush=True)
-Study({folder!r}, network, tiny_data(), grid=(3, 4), draws=50, batch_size=32, untrained=2, progress=False).run()
-"""
-
-
 def test_a_run_that_is_killed_at_any_moment_goes_on_and_ends_with_the_same_bytes(tmp_path):
-    def start(name):
-        script = SCRIPT.format(tests=os.path.dirname(__file__), folder=str(tmp_path / name))
-        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-        with process.stdout as said:
-            assert said.readline() == "ready\n"
-        return process
-
     started = time.monotonic()
-    assert start("whole").wait() == 0
+    assert ended(in_a_fork(lambda: study(tmp_path / "whole").run())) == 0
     duration = time.monotonic() - started
     killed = 0
     for share in (0.15, 0.4, 0.65, 0.85):
-        process = start("killed")
+        child = in_a_fork(lambda: study(tmp_path / "killed").run())
         time.sleep(share * duration)
-        process.send_signal(signal.SIGKILL)
-        killed += process.wait() == -signal.SIGKILL
+        os.kill(child, signal.SIGKILL)
+        killed += ended(child) == -signal.SIGKILL
     assert killed >= 1
-    assert start("killed").wait() == 0
+    assert ended(in_a_fork(lambda: study(tmp_path / "killed").run())) == 0
     assert measured(load_run(tmp_path / "killed")) == measured(load_run(tmp_path / "whole"))
 
 
@@ -624,19 +608,15 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         study(tmp_path / "file" / "run").run()
 
 
-FULL = """
-import resource, signal, sys
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
-"""
-
-
 def test_a_disk_that_takes_no_more_stops_the_run_which_goes_on_when_it_does(tmp_path, tiny_run):
-    script = FULL.format(limit=30_000) + SCRIPT.format(tests=os.path.dirname(__file__), folder=str(tmp_path / "run"))
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert "StorageError: Can't write" in done.stderr
-    assert "free some space or make the folder writable, then run the same command again" in done.stderr
+    def act():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+        told = "Can't write .*free some space or make the folder writable, then run the same command again"
+        with pytest.raises(StorageError, match=told):
+            study(tmp_path / "run").run()
+
+    assert ended(in_a_fork(act)) == 0
     assert not list((tmp_path / "run").rglob("*.part"))
     assert measured(study(tmp_path / "run").run()) == measured(tiny_run)
 
