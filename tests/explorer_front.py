@@ -47,4 +47,4 @@ def front_bundle():
         "arrays/id.bin": bytes(32),
         "sheets/sample-0.png": picture.getvalue(),
     }
-    return whole({"schema": 1, "title": HOSTILE, "classes": [HOSTILE, "b"], "texts": False}, files)
+    return whole({"schema": 2, "title": HOSTILE, "classes": [HOSTILE, "b"], "texts": False}, files)

@@ -59,7 +59,7 @@ def _told(arrays, texts, smallest):
     kinds = ("clean", "noise", "attack")
     lacking = {"what": "smallest", "told": "Smallest perturbations were not looked for.", "command": "layerscope run"}
     return {
-        "schema": 1, "layerscope": "0", "title": CLASSES[0], "run": {"folder": "planted"}, "sentences": [],
+        "schema": 2, "layerscope": "0", "title": CLASSES[0], "run": {"folder": "planted"}, "sentences": [],
         "warnings": [], "headline": [], "classes": CLASSES, "class_source": "labels",
         "conditions": [
             {"name": name, "kind": kind, "control": CONDITIONS[1] if kind == "attack" else None}

@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import bundles
 import numpy as np
@@ -23,6 +24,7 @@ from layerscope.explorer import arrays as arrays_module
 from layerscope.explorer import bundle, load_bundle, sprites, thinning
 from layerscope.explorer.arrays import chosen_rows, scaled
 from layerscope.explorer.bundle import NAME, whole
+from layerscope.explorer.description import description
 from layerscope.store import load_table, load_tensors, save_tensors
 
 PGD, NOISE = "pgd:linf=40/255", "noise:pgd:linf=40/255"
@@ -179,7 +181,7 @@ def test_what_was_found_is_told_as_the_summary_tells_it(plain, made):
         {"name": PGD, "kind": "attack", "control": NOISE},
     ]
     assert told["classes"] == list(bundles.CLASSES)
-    assert (told["class_source"], told["title"], told["margin"], told["schema"]) == ("labels", "TinyNet", 0.1, 1)
+    assert (told["class_source"], told["title"], told["margin"], told["schema"]) == ("labels", "TinyNet", 0.1, 2)
     assert set(told["departure"]) == {"mean", "sketch:16"}
     for reduction, by_attack in told["departure"].items():
         rates = plain.results[(plain.results["measure"] == "flip_rate") & (plain.results["reduction"] == reduction)]
@@ -493,6 +495,15 @@ def test_samples_that_are_neither_images_nor_texts_are_not_seen_and_that_is_told
     assert "neither images nor texts" in told["pictures"]["told"]
 
 
+@pytest.mark.parametrize(
+    ("given", "told"), [("runs/x", "runs/x"), ("x", "x"), ("../../else/x", "x"), ("/else/x", "x"), (".", "here")]
+)
+def test_a_page_tells_of_the_folder_no_more_than_leads_down_to_it(plain, given, told, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert description(replace(plain, folder=Path(given)))["run"]["folder"] == told
+
+
 def parsed(words):
     """What the command line makes of some words."""
     import typer
@@ -589,7 +600,7 @@ def damaged(folder, change):
     if change == "json":
         path.write_text(path.read_text()[:-20])
     elif change == "schema":
-        path.write_text(json.dumps(told | {"schema": 2}))
+        path.write_text(json.dumps(told | {"schema": 3}))
     elif change == "no files":
         path.write_text(json.dumps({name: value for name, value in told.items() if name != "files"}))
     elif change == "outside":
@@ -609,7 +620,7 @@ def damaged(folder, change):
         (
             "schema",
             RunMismatchError,
-            "holds a bundle of format 2, and this program reads format 1; a newer Layerscope wrote it: install",
+            "holds a bundle of format 3, and this program reads format 2; a newer Layerscope wrote it: install",
         ),
         ("no files", CorruptFileError, "names no files, or other files than a bundle's; make it again"),
         ("outside", CorruptFileError, "names no files, or other files than a bundle's; make it again"),

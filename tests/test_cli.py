@@ -95,7 +95,10 @@ def test_report_says_what_it_leaves_out(studied):
     size = (studied / "runs/mine/report.html").stat().st_size
     less = call("report", "runs/mine", "--max-samples", "10", "--max-mb", str((size - 1) / 1e6))
     assert less.exit_code == 0, less.output
-    assert "Note: For size, the explorer shows pictures of some samples alone (" in less.stderr
+    assert (
+        "Note: For size, the explorer leaves out pictures; its codes and numbers are of all samples here ("
+        in less.stderr
+    )
     assert (studied / "runs/mine/report.html").stat().st_size < size
     none = call("report", "runs/mine", "--max-mb", "0.01")
     assert none.exit_code == 2

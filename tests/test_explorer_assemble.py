@@ -140,7 +140,7 @@ def test_equal_names_below_the_top_level_are_no_conflict():
 def test_the_front_end_is_what_lies_in_the_package(monkeypatch):
     files = {"main.js": "export function start() {}", "style.css": "p { color: red; }"}
     monkeypatch.setattr(assemble, "static", lambda: files)
-    assert assemble.script.__wrapped__() == "// main.js\nfunction start() {}\n"  # not what was put together before
+    assert assemble.script() == "// main.js\nfunction start() {}\n"
     assert assemble.style() == "p { color: red; }"
     files["style.css"] = "p::before { content: '</STYLE>'; }"
     with pytest.raises(ValueError, match=r"'style.css' holds `</STYLE`, which would end or hide the"):

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from browsing import needs_browser, saved, shown
 from planted import written
+from playwright.sync_api import expect
 from references.overlaps import shared_mass
 
 from layerscope.results import select
@@ -49,9 +50,14 @@ def module(chromium, name):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         opened = chromium.new_page()
         opened.goto(f"http://127.0.0.1:{server.server_port}/style.css")
-        yield lambda called, *given: opened.evaluate(
-            f"([given]) => import('/{name}').then((its) => its.{called}(...given))", [list(given)]
-        )
+
+        def call(called, *given):
+            return opened.evaluate(
+                f"([given]) => import('/{name}').then((its) => its.{called}(...given))", [list(given)]
+            )
+
+        call.within = lambda script: opened.evaluate(f"import('/{name}').then(async (its) => {{ {script} }})")
+        yield call
         opened.close()
         server.shutdown()
 
@@ -141,6 +147,24 @@ def test_tables_are_quoted_and_formulas_are_disarmed(chromium):
     assert text.count("\r\n") == len(cells)
 
 
+def test_what_follows_the_next_frame_is_done_once_and_not_after_the_end(chromium):
+    script = """
+        const [living, times] = [new AbortController(), []];
+        let many = 0;
+        const later = its.afterFrame({signal: living.signal}, () => { many += 1; });
+        const rest = () => new Promise((done) => setTimeout(done, 100));
+        later.now(); times.push(many);                             // nothing was asked for
+        later.soon(); later.soon(); times.push(many);
+        await rest(); times.push(many);
+        later.soon(); later.now(); times.push(many);
+        await rest(); times.push(many);
+        later.soon(); living.abort(); await rest(); times.push(many);
+        return times;
+    """
+    with module(chromium, "watching.js") as call:
+        assert call.within(script) == [0, 0, 1, 2, 2, 2]
+
+
 def test_streams_are_the_counts_of_a_loop_and_none_is_lost_where_many_are_drawn_as_one(chromium):
     drawn = np.random.default_rng(0)
     left, right, own = drawn.integers(0, 30, 900), drawn.integers(0, 30, 900), drawn.integers(-1, 4, 900)
@@ -209,13 +233,13 @@ def test_keys_lead_along_the_ribbons_and_the_last_layer_shows_the_step_before_it
     assert selection(page)["layer"] == after
     assert counts[int(selection(page)["unit"])] == counts.max()
     page.locator(f'.layer-name[data-layer="{names[-1]}"]').click()
-    assert page.locator("#title-ribbons").inner_text() == f"From {names[-2]} to {names[-1]}"
+    expect(page.locator("#title-ribbons")).to_have_text(f"From {names[-2]} to {names[-1]}")
     area.focus()
     page.keyboard.press("ArrowDown")
     unit = int(selection(page)["unit"])
-    assert f"Where the samples of code {unit} come from" in panel(page, "ribbons").inner_text()
+    expect(panel(page, "ribbons")).to_contain_text(f"Where the samples of code {unit} come from")
     page.keyboard.press("Escape")
-    assert "The largest ribbons" in panel(page, "ribbons").inner_text()
+    expect(panel(page, "ribbons")).to_contain_text("The largest ribbons")
 
 
 def changes(run):
@@ -237,15 +261,16 @@ def spread(row):
 
 
 def untrained(run, *rows):
-    """What the untrained network has in the same layers, of two draws."""
+    """What the untrained network has in the same layers."""
     told = [
-        select(
-            run.results, **{name: row[name] for name in ("measure", "layer", "reduction")}, condition="untrained"
-        ).iloc[0]["value"]
+        spread(
+            select(
+                run.results, **{name: row[name] for name in ("measure", "layer", "reduction")}, condition="untrained"
+            ).iloc[0]
+        )
         for row in rows
     ]
-    before, after = (f"{float(f'{value:.3g}'):g}" for value in told)
-    return f"Untrained weights: {before} to {after} in the same layers (of 2 draws, too few for an interval)."
+    return f"Untrained weights, 2 draws: {told[0]} to {told[1]} in the same layers."
 
 
 def flip_rate(run, layer, condition):

@@ -224,12 +224,17 @@ def refused(chromium, address):
     ("told", "files", "leave", "text"),
     [
         (
-            {"schema": 2},
+            {"schema": 3},
             {},
             (),
-            "The bundle has schema 2, and this page reads schema 1. A newer Layerscope made it: look at it",
+            "The bundle has schema 3, and this page reads schema 2. A newer Layerscope made it: look at it",
         ),
-        ({"schema": None}, {}, (), "The bundle has schema null, and this page reads schema 1."),
+        (
+            {"schema": None},
+            {},
+            (),
+            "The bundle has schema null, and this page reads schema 2. Make the report again with one",
+        ),
         (
             {},
             {"arrays/label.bin": b"abc"},

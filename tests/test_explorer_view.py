@@ -151,7 +151,8 @@ def test_as_much_is_shown_as_is_asked_for(tiny_run, seen):
     most = (bundle(tiny_run, max_samples=30, show_progress=False).size - 1) / 1e6
     done = CliRunner().invoke(app, [*arguments, "--max-mb", str(most)])
     assert done.exit_code == 0, done.output
-    assert "For size, the explorer shows pictures of some samples alone (noise:pgd:linf=8/255: 0 of 30" in done.stderr
+    told = "leaves out pictures; its codes and numbers are of all samples here (noise:pgd:linf=8/255: 0 of 30"
+    assert told in done.stderr
     done = CliRunner().invoke(app, [*arguments, "--max-mb", "0.001"])
     assert done.exit_code == 2
     assert "Error: `max_mb` is 0.001, and the files take" in done.stderr

@@ -142,7 +142,7 @@ def test_the_report_is_no_larger_than_asked_and_says_what_was_left_out(heavy, ca
         told, text, notes = held(page), " ".join(Tags(page).text.split()), capsys.readouterr().err
         shown = {name: one["shown"] for name, one in told["pictures"].items()}
         listed = "; ".join(f"{name}: {count} of {told['samples']}" for name, count in shown.items() if count < 40)
-        note = f"For size, the explorer shows pictures of some samples alone ({listed})."
+        note = f"For size, the explorer leaves out pictures; its codes and numbers are of all samples here ({listed})."
         assert (note in text) == (f"Note: {note}\n" in notes) == (sum(shown.values()) < 120)
         note = f"The explorer shows {told['samples']} of 40 samples, of every class in proportion."
         assert (note in text) == (f"Note: {note}\n" in notes) == (told["samples"] < 40)

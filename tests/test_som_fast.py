@@ -508,6 +508,16 @@ def test_units_that_few_rows_leave_out_are_no_sign_of_clusters(monkeypatch, alwa
     assert len(worth) == 2
 
 
+@pytest.mark.parametrize("rows", [300, 1000, 20_000])
+@pytest.mark.parametrize("dead", [0, 0.15, 0.45])
+def test_rows_are_clustered_where_units_are_idle_beyond_chance(rows, dead):
+    generator = torch.Generator().manual_seed(0)
+    units = torch.arange(1000.0)[:, None]
+    used = torch.randint(int((1 - dead) * 1000), (rows,), generator=generator)
+    given = _Coordinates(units[used], torch.arange(rows), 1.0, 1.0, [])
+    assert fast._clustered(given, units) == (dead > fast.EMPTY and rows > 300)
+
+
 @pytest.mark.parametrize("better", [0, 1])
 @pytest.mark.parametrize("spoilt", ["explained variance", "topographic error"])
 def test_the_better_of_two_maps_is_taken(better, spoilt):

@@ -42,7 +42,7 @@ from layerscope.cautions import (
 from layerscope.checks import check_inputs
 from layerscope.codes import Coded, best_of, encode, load_codes, save_codes
 from layerscope.data import Batch, Data
-from layerscope.decoding import decode, is_decoded, meant, save_decoding
+from layerscope.decoding import decode, left_to_decode, meant, save_decoding
 from layerscope.embeddings import attackable
 from layerscope.errors import AllWrongError, CorruptFileError, RunMismatchError, StorageError, TooLargeError
 from layerscope.flow import flow
@@ -395,12 +395,12 @@ class Study:
 
     def _decoded(self, network: Network, measured: Data, trained: Coded) -> None:
         """What the explorer shows of units, made once."""
-        folder = Path(self.folder) / DECODING
-        for wanted in self.decode:
-            layers = meant(trained.recording.layers, wanted)
-            if not all(is_decoded(folder, layer, len(trained.atlas.maps[layer].grid)) for layer in layers):
+        folder, layers = Path(self.folder) / DECODING, trained.recording.layers
+        for layer in dict.fromkeys(one for wanted in self.decode for one in meant(layers, wanted)):
+            units = left_to_decode(folder, layer, len(trained.atlas.maps[layer].grid))
+            if units:
                 found = decode(
-                    trained, wanted, network=network, data=measured, attribution=None, seed=self.seed,
+                    trained, layer, units, network=network, data=measured, attribution=None, seed=self.seed,
                     show_progress=self.progress,
                 )  # fmt: skip
                 save_decoding(found, folder)

@@ -8,7 +8,7 @@ from layerscope.decoding.decoded import decode as decode
 from layerscope.decoding.decoded import meant as meant
 from layerscope.decoding.inversion import Recipe as Recipe
 from layerscope.decoding.inversion import invert as invert
-from layerscope.decoding.kept import is_decoded as is_decoded
+from layerscope.decoding.kept import left_to_decode as left_to_decode
 from layerscope.decoding.kept import save_decoding as save_decoding
 from layerscope.decoding.layer_codes import LayerCodes as LayerCodes
 from layerscope.decoding.naming import word_names as word_names

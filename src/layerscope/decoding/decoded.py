@@ -116,10 +116,6 @@ class Asked:
     def __post_init__(self) -> None:
         if not (self.recipe is None or self.recipe == AUTO or isinstance(self.recipe, Recipe)):
             raise ValueError(f"`recipe` must be a Recipe, '{AUTO}', or None for no inversions; got {self.recipe!r}.")
-        if self.agreement and self.recipe is None:
-            raise ValueError(
-                "`agreement` holds inversions beside one another, and `recipe=None` makes none: leave one out."
-            )
         if self.attribution not in (None, AUTO, *METHODS):
             raise ValueError(
                 f"`attribution` must be one of {', '.join(METHODS)}, '{AUTO}', or None for none; got "
@@ -137,6 +133,11 @@ class Asked:
         recipe, method = self.recipe, self.attribution
         if isinstance(recipe, str):
             recipe = Recipe(seed=self.seed) if single and numbers else None
+        if self.agreement and recipe is None:
+            raise ValueError(
+                f"`agreement` holds inversions beside one another, and there are none of '{codes.layer}': `recipe` is "
+                "None, or the layer can't be inverted. Leave agreement out."
+            )
         if method == AUTO:
             method = METHODS[0] if single else None
         return replace(self, recipe=recipe, attribution=method)
@@ -178,7 +179,8 @@ def decode(
 
     Raises:
         ValueError: if there is no such layer or unit, an option is out of range, network or data can't be loaded again,
-            the layer can't be inverted or attributed though that is asked for, or agreement is asked of one unit.
+            the layer can't be inverted or attributed though that is asked for, or agreement is asked of one unit, or of
+            no inversions.
         RunMismatchError: if network or data are not what was recorded.
         ImportError: if attribution is asked for and captum is not installed; says the pip line.
     """

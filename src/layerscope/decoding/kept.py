@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from layerscope.decoding.decoded import Decoded, Decoding
-from layerscope.errors import CorruptFileError
+from layerscope.errors import CorruptFileError, RunMismatchError, format_told
 from layerscope.images import pictures
 from layerscope.layers import Layer
 from layerscope.store import load_header, load_table, load_tensors, save_table, save_tensors
@@ -38,6 +38,9 @@ def save_decoding(decoding: Decoding, folder: Path | str) -> list[Path]:
 
     Returns:
         What was written, layer by layer.
+
+    Raises:
+        RunMismatchError: if a newer Layerscope wrote what is there.
     """
     folder, written = Path(folder), []
     table, results = decoding.table, decoding.results
@@ -63,16 +66,29 @@ def save_decoding(decoding: Decoding, folder: Path | str) -> list[Path]:
     return written
 
 
-def is_decoded(folder: Path | str, layer: Layer, units: int) -> bool:
-    """Whether each of a layer's units is kept."""
+def left_to_decode(folder: Path | str, layer: Layer, units: int) -> list[int]:
+    """Those of a layer's units of which nothing is kept.
+
+    Raises:
+        RunMismatchError: if a newer Layerscope wrote what is there.
+    """
     before = _before(Path(folder) / f"{layer.stem}.safetensors")
-    return before is not None and len(before.table) == units
+    kept = set() if before is None else set(before.table["unit"])
+    return [unit for unit in range(units) if unit not in kept]
 
 
 def _before(path: Path) -> Kept | None:
-    """What is kept of a layer; nothing where that can't be read, so that decoding it again is the way out."""
+    """What is kept of a layer; nothing where that can't be read, so that decoding it again is the way out.
+
+    Raises:
+        RunMismatchError: if a newer Layerscope wrote it.
+    """
     try:
-        if load_header(path).get("schema") != SCHEMA:
+        schema = load_header(path).get("schema")
+        if isinstance(schema, int) and schema > SCHEMA:
+            told = format_told(schema, SCHEMA, "decode the layer again")
+            raise RunMismatchError(f"'{path}' holds a decoding of {told}")
+        if schema != SCHEMA:
             return None
         table, tensors = load_table(path.with_name(f"{path.stem}.parquet")), load_tensors(path)
     except (FileNotFoundError, CorruptFileError):

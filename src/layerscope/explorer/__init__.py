@@ -8,7 +8,6 @@ from layerscope.explorer.address import PORT as PORT
 from layerscope.explorer.bundle import Bundle as Bundle
 from layerscope.explorer.bundle import bundle as bundle
 from layerscope.explorer.bundle import load_bundle as load_bundle
-from layerscope.explorer.commands import run_again as run_again
 from layerscope.explorer.opening import explore as explore
 from layerscope.explorer.page import Inlined as Inlined
 from layerscope.explorer.page import inline as inline

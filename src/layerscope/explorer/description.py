@@ -16,7 +16,7 @@ from layerscope.results import MEASURES
 from layerscope.som import Grid
 from layerscope.summary import MARGIN, attack_pairs, headline, layer_of_departure, sentences
 
-SCHEMA = 1
+SCHEMA = 2
 """Of the bundle; another is refused."""
 
 
@@ -93,8 +93,9 @@ def missing(run: Run, pictures: Mapping[str, Any], decoding: Mapping[str, Any]) 
 
 
 def _folder(run: Run) -> str:
-    """The run's folder as it was named; of a path from the root the name alone, since a page goes to other people."""
-    return run.folder.name if run.folder.is_absolute() else run.folder.as_posix()
+    """The run's folder as it was named, where that is a path downwards; else its name alone: pages travel."""
+    below = run.folder.name and not run.folder.is_absolute() and ".." not in run.folder.parts
+    return run.folder.as_posix() if below else run.folder.resolve().name
 
 
 def plain(value: Any) -> Any:

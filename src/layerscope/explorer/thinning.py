@@ -105,7 +105,9 @@ def left_out(told: Mapping[str, Any]) -> list[str]:
         listed = "; ".join(
             f"{name}: {one['shown']:,} of {one['shown'] + one['thinned']:,}" for name, one in lacking.items()
         )
-        found.append(f"For size, the explorer shows pictures of some samples alone ({listed}).")
+        found.append(
+            f"For size, the explorer leaves out pictures; its codes and numbers are of all samples here ({listed})."
+        )
     layers = [layer for reduction in told["decoding"].values() for layer in reduction.values()]
     if any(any(one["inverted"]) and one["sheet"] is None for one in layers):
         found.append("For size, the explorer shows no inversions.")

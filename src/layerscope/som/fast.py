@@ -58,8 +58,9 @@ FINALISTS, JUDGES = 2, 4096
 EXCHANGE = 0.2
 """Of topographic error for explained variance, as the bounds of equal quality in the benchmark have it."""
 EMPTY = 0.25
-"""Share of units without a row above which rows are clustered: chance then settles which clusters share a unit, so that
-the other starts are refined, too, the plain rule makes its own map beside them, and the best one is taken."""
+"""Share of units without a row, beyond those that few rows leave out, above which rows are clustered: chance then
+settles which clusters share a unit, so that the other starts are refined, too, the plain rule makes its own map beside
+them, and the best one is taken."""
 ROWS_A_UNIT = 8
 """Rows for each unit, where there are as many, that tell a unit without a row: of fewer, chance leaves some out."""
 RESAMPLED, RESAMPLED_AT_ONCE = 0.5, 1024
@@ -350,10 +351,11 @@ def _idle(hits: Tensor) -> float:
 
 
 def _clustered(coordinates: _Coordinates, prototypes: Prototypes) -> bool:
-    """Whether more units are without a row than where rows are spread and few."""
+    """Whether more units are without a row than chance leaves out where rows are spread evenly, and few."""
     vectors = coordinates.vectors[-ROWS_A_UNIT * len(prototypes) :]
     _, tally = _assigned(vectors, prototypes)
-    return _idle(tally.counts) - exp(-len(vectors) / len(prototypes)) > EMPTY
+    chance = exp(-len(vectors) / len(prototypes))
+    return (_idle(tally.counts) - chance) / (1 - chance) > EMPTY
 
 
 def _worth(fit: Fit) -> float:

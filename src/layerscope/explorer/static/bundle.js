@@ -11,7 +11,7 @@ import {idOf} from "./state.js";
 /** @typedef {{url: string, x: number, y: number, width: number, height: number, sheetWidth: number, sheetHeight: number}} Picture */
 /** @typedef {Uint16Array | Int32Array | Float32Array | Float64Array} Numbers */
 
-export const SCHEMA = 1;
+export const SCHEMA = 2;
 /** @type {Record<string, any>} */
 const TYPES = {uint16: Uint16Array, int32: Int32Array, float32: Float32Array, float64: Float64Array};
 

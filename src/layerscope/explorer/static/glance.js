@@ -12,8 +12,6 @@ import {lacking, panel} from "./panels.js";
 /** @typedef {import("./bundle.js").Row} Row */
 /** @typedef {{answer: Child | Child[], go?: () => void, to?: string, title?: string}} Answer `to`: the panel that the button leads to. */
 
-/** Of fewer untrained networks the interval of a further one is wider than what can be. */
-const LEAST_DRAWS = 3;
 /** @type {[string, string, (app: App) => Answer][]} */
 const QUESTIONS = [
   ["compress", "Where does this network compress?", compressAnswer],
@@ -86,8 +84,7 @@ function untrainedTold(app, from, to) {
   const [before, after] = [from, to].map(({measure, reduction, layer}) => app.bundle.find({measure, reduction, layer, condition: "untrained"})[0]);
   if (!before || !after) return "The run has no untrained network to set beside it.";
   const {untrained: draws} = app.bundle.json.run.asked;
-  if (draws < LEAST_DRAWS) return `Untrained weights: ${number(before.value)} to ${number(after.value)} in the same layers (of ${counted(draws, "draw")}, too few for an interval).`;
-  return `Untrained weights: ${withInterval(before)} to ${withInterval(after)} in the same layers.`;
+  return `Untrained weights, ${counted(draws, "draw")}: ${withInterval(before)} to ${withInterval(after)} in the same layers.`;
 }
 
 /** @param {App} app @returns {Answer} */

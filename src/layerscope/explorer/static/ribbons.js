@@ -26,7 +26,8 @@ export function ribbonsView(app) {
   const words = h("p", {class: "ribbons-words"});
   const listed = h("div", {class: "ribbons-list", tabindex: -1});
   const stepNow = keptSteps(app);
-  const {place, area, paint, room} = ribbonsDrawn(app, stepNow);
+  /** The step that is on the screen. @type {Step | null} */ let told = null;
+  const {place, area, paint, room} = ribbonsDrawn(app, stepNow, () => told);
   const none = lacking(null, "One layer alone has no step to show.");
   const made = panel({
     id: "ribbons", title: "From layer to layer", how: RIBBONS_HOW,
@@ -42,7 +43,6 @@ export function ribbonsView(app) {
     area.setAttribute("aria-label", `Ribbons from ${from} to ${to}. ${RIBBON_KEYS}`);
     fill(words, fanWords(app, step));
   };
-  /** @type {Step | null} */ let told = null;
   const draw = afterFrame(app, () => {
     const step = stepNow();
     place.hidden = !step;
@@ -53,18 +53,22 @@ export function ribbonsView(app) {
     refill(listed, step ? ribbonsList(app, step) : null);
   });
   app.state.follow(({changed}) => {
-    if (["reduction", "layer", "unit"].some((name) => changed.has(/** @type {any} */ (name)))) draw();
+    if (["reduction", "layer", "unit"].some((name) => changed.has(/** @type {any} */ (name)))) draw.soon();
   });
-  app.onTheme(paint);
+  app.onTheme(() => paint());
+  addEventListener("beforeprint", () => {
+    draw.now();
+    paint(true);
+  }, {signal: app.signal});
   return made;
 }
 
-/** The canvas, what happens on it, and what paints it. @param {App} app @param {() => Step | null} stepNow */
-function ribbonsDrawn(app, stepNow) {
+/** The canvas, what happens on it, and what paints it. @param {App} app @param {() => Step | null} stepNow @param {() => Step | null} onScreen */
+function ribbonsDrawn(app, stepNow, onScreen) {
   const canvas = h("canvas", {});
   const tip = h("div", {class: "tip", hidden: true});
   let [room, seen, stale] = [0, false, true];
-  const under = (/** @type {MouseEvent} */ event) => ribbonUnitAt(app, stepNow(), canvas, room, event);
+  const under = (/** @type {MouseEvent} */ event) => ribbonUnitAt(app, onScreen(), canvas, room, event);
   const area = h("div", {
     class: "ribbons", role: "application", tabindex: 0, "aria-label": "Ribbons between two layers",
     onclick: (/** @type {MouseEvent} */ event) => {
@@ -76,10 +80,11 @@ function ribbonsDrawn(app, stepNow) {
     onkeydown: (/** @type {KeyboardEvent} */ event) => ribbonKeys(app, stepNow(), event),
   }, canvas);
   const place = h("div", {class: "ribbons-place"}, area, tip);
-  const paint = () => {
+  // Out of sight nothing is painted, which takes longest of all; on paper everything is in sight.
+  const paint = (onPaper = false) => {
     const step = stepNow();
-    stale = !seen;
-    if (step && room && seen) paintRibbons(app, new CanvasPainter(sharp(canvas, room, RIBBONS_HIGH + RIBBONS_TOP)), step, room);
+    stale = !seen && !onPaper;
+    if (step && room && !stale) paintRibbons(app, new CanvasPainter(sharp(canvas, room, RIBBONS_HIGH + RIBBONS_TOP)), step, room);
   };
   whenSized(app, place, () => {
     const now = Math.floor(place.clientWidth);
@@ -87,13 +92,10 @@ function ribbonsDrawn(app, stepNow) {
     room = now;
     paint();
   });
-  const show = (/** @type {boolean} */ now) => {
+  whenSeen(app, place, (now) => {
     seen = now;
     if (seen && stale) paint();
-  };
-  // Out of sight nothing is painted: it takes longest of all. On paper everything is in sight.
-  whenSeen(app, place, show, "120px");
-  addEventListener("beforeprint", () => show(true), {signal: app.signal});
+  }, "120px");
   return {place, area, paint, room: () => room};
 }
 

@@ -18,18 +18,19 @@ export function whenSeen(app, element, follower, margin) {
 }
 
 /**
- * What calls something once the next frame is on the screen, so that what is seen first need not wait for it; once, however
- * often it is asked for until then.
+ * Calls something once the next frame is on the screen, so that what is seen first need not wait for it: once, however often
+ * it is asked for until then; or at once, where that is still to come.
  * @param {App} app @param {() => void} work
  */
 export function afterFrame(app, work) {
   let waiting = false;
-  return () => {
-    if (waiting) return;
-    waiting = true;
-    requestAnimationFrame(() => setTimeout(() => {
-      waiting = false;
-      if (!app.signal.aborted) work();
-    }));
+  const now = () => {
+    if (waiting && !app.signal.aborted) work();
+    waiting = false;
   };
+  const soon = () => {
+    if (!waiting) requestAnimationFrame(() => setTimeout(now));
+    waiting = true;
+  };
+  return {soon, now};
 }
