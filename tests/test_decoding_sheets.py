@@ -13,8 +13,9 @@ from test_decoding import tiny_network
 
 from layerscope import Network, fit_atlas, load_data, load_run, record
 from layerscope.codes import Coded, encode
-from layerscope.decoding import Recipe, contact_sheet, decode, save_decoding, unit_sheet
+from layerscope.decoding import Recipe, contact_sheet, decode, left_to_decode, save_decoding, unit_sheet
 from layerscope.decoding.pages import write_decoding
+from layerscope.errors import RunMismatchError
 from layerscope.explorer.inversions import decoded
 from layerscope.layers import Layer
 from layerscope.som import Grid
@@ -215,7 +216,7 @@ def test_what_can_not_be_read_is_decoded_anew(decoding, tmp_path, damage):
     save_decoding(decoding, tmp_path)
     path, table = tmp_path / "mean" / "middle.safetensors", tmp_path / "mean" / "middle.parquet"
     if damage == "format":
-        save_tensors(path, load_tensors(path), {"schema": 7})
+        save_tensors(path, load_tensors(path), {"schema": 0})
     elif damage == "bytes":
         path.write_bytes(path.read_bytes()[:-1])
     elif damage == "table":
@@ -225,3 +226,20 @@ def test_what_can_not_be_read_is_decoded_anew(decoding, tmp_path, damage):
     few = replace(decoding, units=decoding.units[3:5])
     save_decoding(few, tmp_path)
     assert load_tensors(path)["units"].tolist() == pd.read_parquet(table)["unit"].tolist() == [3, 4]
+    assert left_to_decode(tmp_path, decoding.units[0].layer, 6) == [0, 1, 2, 5]
+
+
+def test_what_a_newer_version_wrote_stays_as_it_is(decoding, tmp_path):
+    save_decoding(decoding, tmp_path)
+    path = tmp_path / "mean" / "middle.safetensors"
+    save_tensors(path, load_tensors(path), {"schema": 7})
+    before = path.read_bytes()
+    for act in (
+        lambda: save_decoding(decoding, tmp_path),
+        lambda: left_to_decode(tmp_path, decoding.units[0].layer, 3),
+    ):
+        with pytest.raises(
+            RunMismatchError, match=r"holds a decoding of format 7, .* a newer Layerscope wrote it: inst"
+        ):
+            act()
+    assert path.read_bytes() == before
