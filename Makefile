@@ -25,7 +25,7 @@ bench: .venv/.complete
 	for part in strength speed; do $(BIN)/python benchmarks/attacks.py $$part || exit 1; done
 
 study: .venv/.complete
-	$(BIN)/python studies/telescope/study.py --images $(IMAGES) $(if $(MAILS),--mails $(MAILS))
+	for part in study causal; do $(BIN)/python studies/telescope/$$part.py --images $(IMAGES) $(if $(MAILS),--mails $(MAILS)) || exit 1; done
 
 simulate: .venv/.complete
 	$(BIN)/python studies/simulations.py

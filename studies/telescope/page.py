@@ -53,14 +53,6 @@ CLAIMS = (
 """Each of the telescope's figures that a claim is about: its name and unit, the claim, and what is measured."""
 
 
-ESTIMATED = """
-Label information in `results.parquet` is of the estimator before 2026-11-25, a posterior mean under Dirichlet priors
-alone, which reads up to 0.17 bits too much where codes hold one class above all others (see
-`design/2026-11-22-profile.md`). It was not run again with today's.
-"""
-"""Of the table that is committed; goes with it when the study is run again."""
-
-
 def write_page(results: pd.DataFrame, causal: pd.DataFrame | None = None) -> None:
     """The page and its figures; without the table of the causal test, without its section."""
     draw(results)
@@ -80,7 +72,7 @@ def lines(results: pd.DataFrame, causal: pd.DataFrame | None) -> Iterator[str]:
 `python studies/telescope/study.py`; every number and every count on this page is read from
 `studies/telescope/results.parquet` by `studies/telescope/page.py`. How each figure is measured, and how it can mislead,
 is in [telescope.md](telescope.md).
-{ESTIMATED}
+
 Five architectures were trained on Fashion-MNIST by the study itself, with three seeds each and no tuning, two of them
 also adversarially (PGD at 8/255).{given}
 Each is measured on samples that neither the network nor its maps were fitted on, beside five untrained draws of its
