@@ -12,6 +12,7 @@ from layerscope.layers import Layer
 from layerscope.measures import geometry, information, topology
 from layerscope.measures.conditional import conditional_entropy
 from layerscope.measures.telescope import Depth, telescope
+from layerscope.memory import give_back
 from layerscope.progress import bar
 from layerscope.recording import Recording
 from layerscope.results import Place, Result, finding
@@ -128,6 +129,7 @@ def profile(
                 depth.append(own)
                 permuted.append(shuffled.get("label_information"))
                 progress.advance()
+                give_back()
             rows += telescope(Depth([layer.name for layer in layers], depth, nulls, permuted, floor), reduction)
     return rows
 
