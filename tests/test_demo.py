@@ -67,7 +67,7 @@ def test_the_summary_says_what_differs_between_the_reductions(run):
     from layerscope import summary
 
     told = summary(run.results)[-1]
-    assert "Under mean the network compresses, but less than it does untrained; under sketch:512 every" in told
+    assert "Under mean the network compresses, but less than it does untrained" in told
     assert "under sketch:512 every block is wider than the input, but less so than untrained" in told
     assert told.startswith("Verdicts that depend on the reduction: ")
     assert "codes become diverse with depth" not in told  # under both, and more than they do untrained
