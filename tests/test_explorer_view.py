@@ -77,8 +77,9 @@ def test_an_interrupt_ends_the_command_and_nothing_is_left(place):
         assert (answer.status_code, answer.json()["error"][:25]) == (400, "This is no image file tha")
         process.send_signal(signal.SIGINT)
         assert said.read() == "Ended.\n"
-        assert "Traceback" not in told.read()
-    assert process.wait() == 0
+        words = told.read()
+    assert process.wait() == 0, words
+    assert "Traceback" not in words, words
     with pytest.raises(httpx.ConnectError):
         httpx.get(address)
 
