@@ -3,6 +3,8 @@
 import asyncio
 import json
 import logging
+import os
+import signal
 import socket
 import threading
 import time
@@ -357,3 +359,13 @@ def test_the_other_names_of_loopback_are_served_and_the_end_frees_the_port(host,
         assert httpx.get(server.address).status_code == 200
     with pytest.raises(httpx.ConnectError):
         httpx.get(server.address)
+
+
+def test_an_interrupted_wait_leaves_the_server_to_be_ended():
+    with Server(front_bundle(), port=0) as server:
+        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            server.wait()
+        assert server._thread.is_alive()  # an interrupted join takes it for ended, which it is not
+        assert httpx.get(server.address).status_code == 200
+    assert not server._thread.is_alive()

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from threading import Thread
+from threading import Event, Thread
 from types import TracebackType
 
 import uvicorn
@@ -89,9 +89,16 @@ class Server:
             access_log=False, server_header=False, proxy_headers=False, timeout_graceful_shutdown=GRACE,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
-        self._thread = Thread(target=self._server.run, args=([listening],), daemon=True)
+        self._ended = Event()
+        self._thread = Thread(target=self._serve, args=(listening,), daemon=True)
         self._thread.start()
         return self
+
+    def _serve(self, listening: socket.socket) -> None:
+        try:
+            self._server.run([listening])
+        finally:
+            self._ended.set()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -102,5 +109,7 @@ class Server:
 
     def wait(self) -> None:
         """Until the server ends by itself, which it does not, or the user interrupts."""
-        while self._thread.is_alive():
-            self._thread.join(1)
+        # not by joining: Python 3.11 takes a thread for ended when the interrupt comes while it is joined, and would go
+        # away from under it
+        while not self._ended.wait(1):
+            pass
