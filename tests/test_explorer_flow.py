@@ -242,6 +242,15 @@ def test_keys_lead_along_the_ribbons_and_the_last_layer_shows_the_step_before_it
     expect(panel(page, "ribbons")).to_contain_text("The largest ribbons")
 
 
+def test_ribbons_out_of_sight_are_painted_for_paper(chromium, address):
+    picture = "document.querySelector('#panel-ribbons canvas').toDataURL()"
+    with shown(chromium, address) as page:
+        page.wait_for_timeout(300)
+        blank = page.evaluate(picture)
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert len(page.evaluate(picture)) > 2 * len(blank)
+
+
 def changes(run):
     """How far each path lies from its clean one: grid steps, summed over layers."""
     positions = run.grid.positions.double()

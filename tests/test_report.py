@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from layerscope import Recording, explorer, load_run, summary
+from layerscope import Recording, load_run, summary
 from layerscope.errors import TooLargeError
 from layerscope.explorer import thinning
 from layerscope.report.page import number, write_report, write_without_explorer
@@ -184,11 +184,11 @@ def test_the_report_without_its_explorer_says_why(heavy):
 def test_inversions_that_are_left_out_are_told():
     layer = {"inverted": [False, True], "sheet": None}
     told = {"samples": 5, "total": 5, "pictures": {}, "decoding": {"mean": {"a": layer | {"sheet": "decoding-0-0"}}}}
-    assert explorer.left_out(told) == []
+    assert thinning.left_out(told) == []
     told["decoding"]["mean"]["b"] = layer | {"inverted": [False]}
-    assert explorer.left_out(told) == []
+    assert thinning.left_out(told) == []
     told["decoding"]["mean"]["c"] = layer
-    assert explorer.left_out(told) == ["For size, the explorer shows no inversions."]
+    assert thinning.left_out(told) == ["For size, the explorer shows no inversions."]
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,11 @@ def format_told(found: object, known: int, instead: str) -> str:
         known: the format that is read.
         instead: what to do where the file is older, or of no known format.
     """
-    newer = isinstance(found, int) and found > known
-    todo = "a newer Layerscope wrote it: install that (`pip install --upgrade layerscope`)" if newer else instead
+    newest = "a newer Layerscope wrote it: install that (`pip install --upgrade layerscope`)"
+    todo = newest if is_newer(found, known) else instead
     return f"format {found}, and this program reads format {known}; {todo}."
+
+
+def is_newer(found: object, known: int) -> bool:
+    """Whether a format is one of a later version."""
+    return isinstance(found, int) and found > known

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from layerscope.decoding.decoded import Decoded, Decoding
-from layerscope.errors import CorruptFileError, RunMismatchError, format_told
+from layerscope.errors import CorruptFileError, RunMismatchError, format_told, is_newer
 from layerscope.images import pictures
 from layerscope.layers import Layer
 from layerscope.store import load_header, load_table, load_tensors, save_table, save_tensors
@@ -85,7 +85,7 @@ def _before(path: Path) -> Kept | None:
     """
     try:
         schema = load_header(path).get("schema")
-        if isinstance(schema, int) and schema > SCHEMA:
+        if is_newer(schema, SCHEMA):
             told = format_told(schema, SCHEMA, "decode the layer again")
             raise RunMismatchError(f"'{path}' holds a decoding of {told}")
         if schema != SCHEMA:

@@ -12,7 +12,6 @@ from layerscope.explorer.opening import explore as explore
 from layerscope.explorer.page import Inlined as Inlined
 from layerscope.explorer.page import inline as inline
 from layerscope.explorer.run import Run as Run
-from layerscope.explorer.thinning import left_out as left_out
 
 if TYPE_CHECKING:
     from layerscope.explorer.viewing import view as view

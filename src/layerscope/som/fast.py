@@ -61,7 +61,7 @@ EMPTY = 0.25
 """Share of units without a row, beyond those that few rows leave out, above which rows are clustered: chance then
 settles which clusters share a unit, so that the other starts are refined, too, the plain rule makes its own map beside
 them, and the best one is taken."""
-ROWS_A_UNIT = 8
+TELLING_ROWS = 8
 """Rows for each unit, where there are as many, that tell a unit without a row: of fewer, chance leaves some out."""
 RESAMPLED, RESAMPLED_AT_ONCE = 0.5, 1024
 """Radius of the averages that carry prototypes to a finer grid, in steps of the coarse one."""
@@ -352,7 +352,7 @@ def _idle(hits: Tensor) -> float:
 
 def _clustered(coordinates: _Coordinates, prototypes: Prototypes) -> bool:
     """Whether more units are without a row than chance leaves out where rows are spread evenly, and few."""
-    vectors = coordinates.vectors[-ROWS_A_UNIT * len(prototypes) :]
+    vectors = coordinates.vectors[-TELLING_ROWS * len(prototypes) :]
     _, tally = _assigned(vectors, prototypes)
     chance = exp(-len(vectors) / len(prototypes))
     return (_idle(tally.counts) - chance) / (1 - chance) > EMPTY
