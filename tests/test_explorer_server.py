@@ -14,6 +14,7 @@ import httpx
 import pytest
 from browsing import browser, needs_browser, shown
 from explorer_front import FILES, HOSTILE, SHOWN, front_bundle
+from forks import ended, in_a_fork
 
 from layerscope.errors import AddressError, ProbeError
 from layerscope.explorer import assemble
@@ -362,10 +363,14 @@ def test_the_other_names_of_loopback_are_served_and_the_end_frees_the_port(host,
 
 
 def test_an_interrupted_wait_leaves_the_server_to_be_ended():
-    with Server(front_bundle(), port=0) as server:
-        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-        with pytest.raises(KeyboardInterrupt):
-            server.wait()
-        assert server._thread.is_alive()  # an interrupted join takes it for ended, which it is not
-        assert httpx.get(server.address).status_code == 200
-    assert not server._thread.is_alive()
+    def interrupted():
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore the interrupt
+        with Server(front_bundle(), port=0) as server:
+            threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+            with pytest.raises(KeyboardInterrupt):
+                server.wait()
+            assert server._thread.is_alive()  # an interrupted join takes it for ended, which it is not
+            assert httpx.get(server.address).status_code == 200
+        assert not server._thread.is_alive()
+
+    assert ended(in_a_fork(interrupted)) == 0
