@@ -1,12 +1,12 @@
 """How strong the attacks are beside other libraries', and what they cost beside their own passes.
 
-    python benchmarks/attacks.py strength     # robust accuracy and smallest perturbations; half an hour on an idle machine
+    python benchmarks/attacks.py strength     # robust accuracy and smallest perturbations; an hour and a half
     python benchmarks/attacks.py speed        # PGD beside its passes done by hand and beside foolbox's, taking turns
 
 `strength`: the bundled network and its robust twin, a linear network, and EfficientNet-Lite0 with a linear head, on the
 bundled test images, under budgets that leave some of them right. Others' attacks run through `Foreign`, so that the same
 sealed call holds everybody to the budget and asks the network again. `speed` adds torchvision's resnet18 at 224 pixels.
-Tables go to standard output; `--images`, `--steps` and `--networks` make it smaller.
+Tables go to standard output; `--images`, `--seeds`, `--steps` and `--networks` make it smaller.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from layerscope.preprocessing import Normalise
 Search = Callable[[ls.Network, Tensor, Tensor], Tensor]
 ROUNDS = 9
 STEPS = 50
-SEEDS = 3
+SEEDS = 10
 
 
 def foolbox_attack(made: Callable[[Any], Any], size: float | None, tries: int = 1) -> Search:
@@ -124,17 +124,17 @@ def rivals(norm: str, size: float, classes: int, steps: int) -> dict[str, list[t
     }
 
 
-def strength(count: int, steps: int, names: list[str], only: str) -> None:
+def strength(count: int, steps: int, seeds: int, names: list[str], only: str) -> None:
     """Accuracy under everybody's attacks, and the median of everybody's smallest perturbations.
 
     With `only`, just the rows of accuracy that hold it, such as `l2 | APGD, DLR`.
     """
     test = next(demo.test_data().batches(count))
     print(
-        f"Accuracy on {count} of the bundled test images (fewer for large networks): mean of {SEEDS} seeds, in brackets "
-        "the least and the most, and the seconds of one.\n"
+        f"Accuracy on {count} of the bundled test images (fewer for EfficientNet-Lite0): mean of {seeds} seeds, in brackets "
+        "the least and the most; of others, how far ours lies above theirs, with its standard error over seeds.\n"
     )
-    print("| network | budget | clean | attack | layerscope | others |\n|---|---|---|---|---|---|")
+    print("| network | images | budget | clean | attack | layerscope | others |\n|---|---|---|---|---|---|---|")
     medians = []
     for name in names:
         made, budgets, share = victims()[name]
@@ -145,24 +145,22 @@ def strength(count: int, steps: int, names: list[str], only: str) -> None:
         clean, classes = (logits.argmax(1) == labels).float().mean(), logits.shape[1]
         for norm, size in budgets:
             for kind, those in rivals(norm, size, classes, steps).items():
-                told: list[str] = []
                 if only not in f"{norm} | {kind}":
                     continue
+                left = {}
                 for who, one in those:
-                    begun = time.perf_counter()
                     way = one if isinstance(one, str) else Foreign(Budget(norm, size), one)
-                    left = [
+                    left[who] = [
                         1 - float(attack(network, inputs, labels, way, seed=seed).success.float().mean())
-                        for seed in range(SEEDS)
+                        for seed in range(seeds)
                     ]
-                    spread = f"{min(left):.1%} to {max(left):.1%}"
-                    seconds = (time.perf_counter() - begun) / SEEDS
-                    told.append(f"{who} {statistics.mean(left):.1%} ({spread}; {seconds:.1f} s)")
+                ours = left.pop("layerscope")
+                told = [f"{who} {_seen(theirs)}: {_above(ours, theirs)}" for who, theirs in left.items()]
                 shown = f"{size * 255:.3g}/255" if norm == "linf" else f"{size:g}"
                 print(
-                    f"| {network.name} | {norm} {shown} | {clean:.1%} | {kind} | {told[0][11:]} | {'; '.join(told[1:])} |",
-                    flush=True,
-                )
+                    f"| {network.name} | {len(inputs)} | {norm} {shown} | {clean:.1%} | {kind} | {_seen(ours)} | "
+                    f"{'; '.join(told)} |", flush=True
+                )  # fmt: skip
         medians += [_medians(network, inputs, labels, norm) for norm in ("linf", "l2") if not only]
     if only:
         return
@@ -171,6 +169,17 @@ def strength(count: int, steps: int, names: list[str], only: str) -> None:
         "| network | norm | fmn | bisect | foolbox, FMN | fmn over foolbox | samples that only foolbox fools |\n|---|---|---|---|---|---|---|"
     )
     print("\n".join(medians))
+
+
+def _seen(left: list[float]) -> str:
+    """Mean, least and most."""
+    return f"{statistics.mean(left):.1%} ({min(left):.1%} to {max(left):.1%})"
+
+
+def _above(ours: list[float], theirs: list[float]) -> str:
+    """The difference of the means in points, with its standard error."""
+    error = (statistics.pvariance(ours) + statistics.pvariance(theirs)) / max(len(ours) - 1, 1)
+    return f"{100 * (statistics.mean(ours) - statistics.mean(theirs)):+.2f} ± {100 * error**0.5:.2f}"
 
 
 def _medians(network: ls.Network, inputs: Tensor, labels: Tensor, norm: str) -> str:
@@ -202,7 +211,7 @@ def victims() -> dict[str, tuple[Callable[[], ls.Network], list[tuple[str, float
         "standard": (demo.network, [("linf", 3 / 255), ("l2", 0.4)], 1),
         "robust": (demo.robust_network, [("linf", 8 / 255), ("linf", 16 / 255), ("l2", 1.5)], 1),
         "linear": (linear, [("linf", 3 / 255), ("l2", 0.5)], 1),
-        "efficientnet": (efficientnet, [("linf", 1 / 255)], 10),
+        "efficientnet": (efficientnet, [("linf", 1 / 255)], 5),
     }
 
 
@@ -311,13 +320,14 @@ def main() -> None:
     parser.add_argument("part", choices=parts)
     parser.add_argument("--images", type=int, help="how many (300 for strength, 256 for speed)")
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="of strength")
     parser.add_argument("--networks", nargs="+", choices=victims(), default=list(victims()), help="of strength")
     parser.add_argument(
         "--only", default="", help="of strength: rows of norm and attack that hold it: `l2 | APGD, DLR`"
     )
     told = parser.parse_args()
     run, usual = parts[told.part]
-    run(told.images or usual, told.steps, told.networks, told.only)
+    run(told.images or usual, told.steps, told.seeds, told.networks, told.only)
 
 
 if __name__ == "__main__":
