@@ -12,7 +12,6 @@ A posterior mean, code by code, is the best for each code and not for their sum:
 alike.
 """
 
-import warnings
 from math import comb, factorial, log
 from typing import NamedTuple
 
@@ -33,14 +32,14 @@ ROUNDS = 60
 """Of expectation-maximisation; with ten samples a code, forty give the same bias to a thousandth of a bit."""
 DEGREE = 6
 """Of the polynomial that estimates the tail, at most: higher ones vary so much that they get next to no weight."""
-PLAIN, NODES = 256, 6
-"""Of the series' sums, the terms that are added up one by one, and points of an integral that stands for more."""
+PLAIN, NODES = 256, leggauss(6)
+"""Of the series' sums, the terms that are added up one by one, and an integral's points and weights that stand for more."""
 RIDGE = 1e-10
 """Added to the equations' unit diagonal, where powers of shares can't be told apart."""
 STEEPEST = 600.0
 """Of a class's evidence for being dominant, in nats: e^600 is near the largest number."""
-CELLS = 2**19
-"""Numbers held at once, about: 4 MB of each of a dozen."""
+CELLS = 2**20
+"""Numbers held at once, about: 8 MB of each of a dozen."""
 
 
 def conditional_entropy(joint: Joint) -> Float[Tensor, "..."]:
@@ -110,14 +109,10 @@ def _counted(tables: Float[Tensor, "t rows columns"]) -> _Counted:
     below = torch.arange(DEGREE, device=n.device)
     falling, spent = (n - below).clamp_min(0).cumprod(1), n * n.digamma()
     found = torch.cat([_evidence(n, own), falling, spent], 1)
-    # how many cells of each kind a row has
-    places = torch.stack([table * tables.shape[1] + row, kind])
-    ones = torch.ones_like(kind, dtype=torch.float64)
-    of_row = torch.sparse_coo_tensor(places, ones, (size.numel(), len(kinds)), check_invariants=True).coalesce()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that compressed rows are young: they are the faster
-        of_row = of_row.to_sparse_csr()
-    gathered = (of_row @ found).reshape(*size.shape, -1)
+    # a row's cells stand together, one bag of kinds
+    in_use = torch.bincount(table * tables.shape[1] + row, minlength=size.numel())
+    first = nn.functional.pad(in_use.cumsum(0)[:-1], (1, 0))
+    gathered = nn.functional.embedding_bag(kind, found, first, mode="sum").reshape(*size.shape, -1)
     evidence, falling, spent = gathered.split([gathered.shape[2] - DEGREE - 1, DEGREE, 1], 2)
     sizes, level = size.unique(return_inverse=True)
     cells = columns.sum(1)[:, None, None].expand(*size.shape, 1)
@@ -261,13 +256,13 @@ def _points(
     octaves = PLAIN * 2.0 ** torch.arange(1, 60)
     borders = torch.cat([sizes.new_tensor([PLAIN + 1.0]), octaves[octaves < longest].to(sizes), sizes[sizes > PLAIN]])
     borders = (borders.unique() - 0.5).log()
-    nodes, shares = (torch.tensor(part, dtype=torch.float64, device=sizes.device) for part in leggauss(NODES))
+    nodes, shares = (torch.tensor(part, dtype=torch.float64, device=sizes.device) for part in NODES)
     half = borders.diff()[:, None] / 2
     middle = (borders[1:] + borders[:-1])[:, None] / 2
     points = torch.cat([plain, (middle + half * nodes).exp().flatten()])
     weights = torch.cat([1 / plain, (half * shares).flatten()])
     behind = torch.searchsorted(borders, (sizes - 0.5).clamp_min(PLAIN + 0.5).log() + 1e-9) - 1
-    ends = torch.where(sizes <= PLAIN, (sizes.long() - 1).clamp_min(0), len(plain) + NODES * behind)
+    ends = torch.where(sizes <= PLAIN, (sizes.long() - 1).clamp_min(0), len(plain) + len(nodes) * behind)
     return points, weights, ends
 
 

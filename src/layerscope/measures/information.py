@@ -16,10 +16,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from layerscope.measures.conditional import CELLS, Joint, conditional_entropy
+from layerscope.measures.conditional import Joint, conditional_entropy
 from layerscope.stats import dealt_groups, jackknife_influence
 from layerscope.types import Labels, PerSample, Units
 
+TABLED = 2**22
+"""Cells of tables that are held at once, about: 32 MB."""
 
 def joint_counts(codes: Units, labels: Labels, k: int, classes: int) -> Joint:
     """How often each code goes with each class: (k, classes)."""
@@ -119,7 +121,7 @@ def left_over(rows: Units, columns: Units, k: int, classes: int) -> Told:
         own = dealt == group
         return whole - joint_counts(rows[own], columns[own], k, classes)
 
-    together = torch.arange(int(dealt.max()) + 1).split(max(1, CELLS // whole.numel()))
+    together = torch.arange(int(dealt.max()) + 1).split(max(1, TABLED // whole.numel()))
     left = [conditional_entropy(torch.stack([without(group) for group in some.tolist()])) for some in together]
     return Told(bits, jackknife_influence(torch.cat(left), dealt))
 
