@@ -11,7 +11,7 @@ import pytest
 PACKAGE = "layerscope"
 ROOT = Path(__file__).parents[1] / "src" / PACKAGE
 LAYERS = [  # low to high; names on one line are siblings and may not import each other
-    {"errors", "types", "images", "layouts", "memory", "specs", "preprocessing"},
+    {"errors", "types", "images", "layouts", "memory", "threads", "specs", "preprocessing"},
     {"products", "drawing", "answers", "hooks", "untrained"},
     {"store", "stats", "progress", "subspace", "reductions", "depth_drawing"},
     {"fingerprints"},

@@ -230,8 +230,8 @@ def test_a_seed_gives_the_same_shuffles_and_another_gives_others():
 def test_what_is_left_over_does_not_depend_on_how_much_is_held_at_once(cells, monkeypatch):
     codes, labels = whole_numbers(40, 600), whole_numbers(6, 600, seed=1)
     whole = left_over(codes, labels, 40, 6)
-    for module in (information, conditional):
-        monkeypatch.setattr(module, "CELLS", cells)
+    monkeypatch.setattr(information, "TABLED", cells)
+    monkeypatch.setattr(conditional, "CELLS", cells)
     parts = left_over(codes, labels, 40, 6)
     assert parts.bits == pytest.approx(whole.bits, abs=1e-12)
     torch.testing.assert_close(parts.influence, whole.influence, atol=1e-9, rtol=0)

@@ -23,6 +23,7 @@ from layerscope.types import Labels, PerSample, Units
 TABLED = 2**22
 """Cells of tables that are held at once, about: 32 MB."""
 
+
 def joint_counts(codes: Units, labels: Labels, k: int, classes: int) -> Joint:
     """How often each code goes with each class: (k, classes)."""
     return torch.bincount(codes * classes + labels, minlength=k * classes).reshape(k, classes).double()

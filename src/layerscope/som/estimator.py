@@ -25,8 +25,11 @@ from layerscope.som.shape import suitable_grid
 from layerscope.som.space import Space
 from layerscope.som.train import Epoch, initial_plane, means, tallied, train
 from layerscope.store import load_header, load_tensors, save_tensors
+from layerscope.threads import one_thread
 from layerscope.types import Prototypes, Vectors
 
+SMALL = 5 * 10**7
+"""Multiplications of an epoch up to which two threads are hardly faster than one, and on a busy machine far slower."""
 END_RADIUS = 0.6
 """In grid steps; smaller explains more variance at the cost of neighbourhoods."""
 JUDGED = 2000
@@ -149,7 +152,11 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             space = Space.around(rows, dtype=dtype)
         rows = rows.after(space.enter)
         initial = None if initial is None else space.enter(initial.to(sample.device))
-        with bar("training a map", 4 if quick else int(self.epochs), show=bool(self.show_progress)) as progress:
+        small = rows.count * len(grid) * rows.width <= SMALL
+        with (
+            one_thread(where=small),
+            bar("training a map", 4 if quick else int(self.epochs), show=bool(self.show_progress)) as progress,
+        ):
             if quick:
                 solved = solve_fast(
                     rows,
