@@ -33,7 +33,7 @@ ROUNDS = 60
 DEGREE = 6
 """Of the polynomial that estimates the tail, at most: higher ones vary so much that they get next to no weight."""
 PLAIN, NODES = 256, leggauss(6)
-"""Of the series' sums, the terms that are added one by one, and an integral's points and weights that stand for more."""
+"""Of the series' sums, the terms added one by one, and an integral's points and weights that stand for others."""
 RIDGE = 1e-10
 """Added to the equations' unit diagonal, where powers of shares can't be told apart."""
 STEEPEST = 600.0

@@ -129,7 +129,6 @@ def profile(
                 depth.append(own)
                 permuted.append(shuffled.get("label_information"))
                 progress.advance()
-                give_back()
             rows += telescope(Depth([layer.name for layer in layers], depth, nulls, permuted, floor), reduction)
     return rows
 
@@ -222,6 +221,7 @@ def _space(vectors: Vectors, coded: Coded, weights: Weights) -> Found:
     found = {"participation_ratio": linear(*geometry.participation_ratio(vectors), weights)}
     if n == 1:
         return found
+    give_back()  # what tables left in pieces, before the most memory is asked for
     near = geometry.neighbours(vectors, labels, NEIGHBOURS)
     apart = geometry.distinct(vectors) if bool((near.distances[:, 0] == 0).any()) else None
     if apart is None:
@@ -319,6 +319,7 @@ def _paired(coded: Coded, layers: Sequence[Layer], index: int) -> Band:
 def _scales(vectors: Vectors, place: Place) -> list[Result]:
     """The intrinsic dimension on fewer and fewer samples: a dimension that is one hardly changes."""
     rows = []
+    give_back()
     for step in SCALES:
         some = vectors[::step]
         near = geometry.neighbours(some, None, 2)

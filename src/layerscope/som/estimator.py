@@ -136,8 +136,9 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         check_options(self.metric, self.solver, self.dtype, self.init, self.radius, self.epochs)
         sample = rows.sample(SAMPLE, seed=seed)
-        assert rows.count is not None
-        if rows.count < 2:
+        count = rows.count
+        assert count is not None
+        if count < 2:
             raise ValueError("`X` has 1 sample (n_samples = 1); a map needs at least 2 rows.")
         grid = self._grid(rows, sample)
         initial = None if isinstance(self.init, str) else given_prototypes(self.init, grid, rows.width)
@@ -147,14 +148,13 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             space = Space.sphere(rows.width, dtype=dtype, device=sample.device)
         else:
             space = Space.around(held(sample), dtype=dtype)
-        quick = self.solver == "fast" and rows.weights is None and pays(rows.count, len(grid), space.enter(sample))
+        quick = self.solver == "fast" and rows.weights is None and pays(count, len(grid), space.enter(sample))
         if not quick and self.metric != "cosine":
             space = Space.around(rows, dtype=dtype)
         rows = rows.after(space.enter)
         initial = None if initial is None else space.enter(initial.to(sample.device))
-        small = rows.count * len(grid) * rows.width <= SMALL
         with (
-            one_thread(where=small),
+            one_thread(where=count * len(grid) * rows.width <= SMALL),
             bar("training a map", 4 if quick else int(self.epochs), show=bool(self.show_progress)) as progress,
         ):
             if quick:
