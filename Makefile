@@ -1,19 +1,24 @@
 # make demo: environment, installation, the main job on the bundled network.
 # make test: the same environment, everything that checks, in two processes of one thread each.
+# make coverage: the same tests, and whether they reach the package's lines; takes half as long again.
 # make bench IMAGES=folder: other libraries beside ours (docs/benchmarks.md); about an hour and a half. Needs runs/demo.
 # make study IMAGES=folder: the telescope study (docs/study.md), about an hour and a half; MAILS=folder for its mails.
 # make simulate: bias, coverage, nulls and power (docs/telescope.md, docs/perturbations.md); about twenty minutes.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=10
 
-.PHONY: demo test check bench study simulate clean
+.PHONY: demo test coverage check bench study simulate clean
 
 demo: .venv/.complete
 	$(BIN)/layerscope demo --out runs/demo
 
 test: .venv/.complete
 	scripts/check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --durations=10
+	$(PYTEST)
+
+coverage: .venv/.complete
+	$(PYTEST) --cov --cov-report=term
 
 bench: .venv/.complete
 	$(BIN)/python -m pip install --progress-bar=on --constraint constraints.txt --group bench
