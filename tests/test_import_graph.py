@@ -30,7 +30,7 @@ LAYERS = [  # low to high; names on one line are siblings and may not import eac
     {"explorer"},
     {"report", "demo", "printing"},
     {"run"},
-    {"decoding", "export"},
+    {"decoding", "export", "perturbing", "claim"},
     {"study"},
     {"cli"},
     {"__main__"},

@@ -24,9 +24,9 @@ from layerscope import recording as recording_module
 from layerscope.data import Batch
 from layerscope.decoding import decode, save_decoding
 from layerscope.errors import CorruptFileError, FolderInUseError, NonFiniteError, RunMismatchError, StorageError
+from layerscope.perturbing import Matching
 from layerscope.results import COLUMNS, MEASURES
 from layerscope.store import locked, save_table
-from layerscope.study import Matching
 
 pytestmark = pytest.mark.usefixtures("undrawn")  # of `tiny_run` alone, which is made first, the report is drawn
 OPTIONS = {"grid": (3, 4), "draws": 50, "batch_size": 32, "untrained": 2, "progress": False}

@@ -1,11 +1,12 @@
-"""Samples that a network can't be shown, told with their ids."""
+"""Samples that a network can't be shown, told with their ids; data that don't go together."""
 
 from collections.abc import Mapping
 from math import isfinite
 
+import torch
 from torch import Tensor
 
-from layerscope.data import Batch, some
+from layerscope.data import Batch, Data, some
 from layerscope.network import Network
 from layerscope.types import Labels
 
@@ -42,3 +43,28 @@ def check_labels(labels: Labels, classes: int) -> None:
             f"Labels must be classes of the network, 0 to {classes - 1}; got labels from {labels.min()} to "
             f"{labels.max()}. Map the data's classes to the network's."
         )
+
+
+def check_together(network: Network, probe: Batch, fit_probe: Batch, measured: Data) -> None:
+    """Raise ValueError where network, data and fit data do not go together; told by two samples of each."""
+    shape, fit_shape = (_shape(batch) for batch in (probe, fit_probe))
+    if fit_shape != shape:
+        raise ValueError(f"`fit_data` must be samples as those of `data`, of shape {shape}; got {fit_shape}.")
+    check_inputs(probe, network)
+    try:
+        with torch.no_grad():
+            classes = network(probe.inputs).shape[1]
+    except RuntimeError as error:
+        raise ValueError(f"The network can't take `data`, samples of shape {shape}: {error}") from error
+    for whose, names in (("network", network.class_names), ("data", measured.class_names)):
+        if len(names) > classes:
+            raise ValueError(
+                f"The {whose}'s {len(names)} class names ({', '.join(names[:3])}, ...) are more than the network's "
+                f"{classes} answers; leave out classes that it does not know."
+            )
+
+
+def _shape(batch: Batch) -> tuple[int, ...] | str:
+    """What one sample is: the shape of its tensor, or what else a batch is."""
+    inputs = batch.inputs
+    return tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else type(inputs).__name__

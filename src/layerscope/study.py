@@ -1,13 +1,11 @@
 """The order of the stages, each made once and found again when asked for again (see `run` for the folder)."""
 
 import platform
-import shutil
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from importlib.metadata import version
-from math import isfinite, isqrt, sqrt
+from math import isqrt, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +13,14 @@ import numpy as np
 import pandas as pd
 import torch
 from rich.console import Console
-from torch import Tensor
 
 from layerscope.atlas import Atlas, check_scaling, fit_atlas, load_atlas, random_codebook, save_atlas
 from layerscope.attacks import (
     MINIMAL,
-    AbstractPerturbation,
-    Budget,
     Check,
-    Draws,
-    Noise,
     check_attack,
     control_of,
     is_control,
-    matched_noise,
     parse_attack,
 )
 from layerscope.cautions import (
@@ -39,17 +31,19 @@ from layerscope.cautions import (
     few_right_caution,
     shape_cautions,
 )
-from layerscope.checks import check_inputs
+from layerscope.checks import check_together
+from layerscope.claim import claim
 from layerscope.codes import Coded, best_of, encode, load_codes, save_codes
-from layerscope.data import Batch, Data
+from layerscope.data import Data
 from layerscope.decoding import decode, left_to_decode, meant, save_decoding
 from layerscope.embeddings import attackable
-from layerscope.errors import AllWrongError, CorruptFileError, RunMismatchError, StorageError, TooLargeError
+from layerscope.errors import AllWrongError, StorageError, TooLargeError
 from layerscope.flow import flow
 from layerscope.layers import INPUT, LOGITS, Layer, choose_layers
 from layerscope.measures import profile
 from layerscope.models import load_network
 from layerscope.network import Network
+from layerscope.perturbing import Attacking, Matching, small_step
 from layerscope.recording import Recording, load_recording, record
 from layerscope.reductions import PerSampleReduction, parse_reduction
 from layerscope.report import write_without_explorer
@@ -60,9 +54,7 @@ from layerscope.som import Grid
 from layerscope.sources import load_data
 from layerscope.specs import OBJECT
 from layerscope.store import (
-    LOCK,
     clear_half_written,
-    load_json,
     load_table,
     load_tensors,
     locked,
@@ -70,69 +62,12 @@ from layerscope.store import (
     save_table,
     save_tensors,
 )
-from layerscope.types import Samples
 from layerscope.vulnerability import FEWEST, median_size, smallest_perturbations, vulnerability
 
-STEP, PROBED = 1 / 255, 250
-"""Of the inputs' range: small enough to stay near, large beside rounding; and the samples that tell a deviation."""
 PICTURES, UNSEEN = 64, ("fit", "step")
 """The longer side of the pictures that are kept, in pixels; and the conditions that nobody looks at."""
 NORMALISED, BATCH = 1000, 250
 """Samples that batch normalisation of an untrained network takes its statistics from, and how many together."""
-OWN = (
-    "recordings",
-    "decoding",
-    "atlas",
-    "codes",
-    "nulls",
-    "results.parquet",
-    "smallest.parquet",
-    "report.html",
-    "study.json",
-    "telescope.png",
-    "profile.parquet",
-    "causal.parquet",
-    "causal_pairs.parquet",
-    "causal.png",
-)
-"""What a run folder holds, and all that `overwrite` deletes."""
-
-
-@dataclass(frozen=True)
-class Attacking:
-    """A perturbation as a recording needs it. Where the data have no labels, the network's own answers are attacked."""
-
-    perturbation: AbstractPerturbation
-    seed: int
-
-    def __call__(self, network: Network, batch: Batch) -> Samples:
-        """The batch's inputs, perturbed."""
-        (asked, inputs), labels = attackable(network, batch.inputs), batch.labels
-        if labels is None:
-            with torch.no_grad():
-                labels = network(batch.inputs).argmax(1)
-        return asked.samples(self.perturbation(asked, inputs, labels, ids=batch.ids.tolist(), seed=self.seed).inputs)
-
-
-@dataclass(frozen=True)
-class Matching:
-    """Noise that changes each sample by as much as an attack did: its control."""
-
-    norm: str
-    ids: Tensor
-    sizes: Mapping[str, Tensor]
-    """Of the attack, by norm, as its recording holds them."""
-    seed: int
-
-    def __call__(self, network: Network, batch: Batch) -> Samples:
-        """The batch's inputs, changed at random."""
-        asked, inputs = attackable(network, batch.inputs)
-        place = {sample: row for row, sample in enumerate(self.ids.tolist())}
-        rows = torch.tensor([place[sample] for sample in batch.ids.tolist()])
-        # a stream of its own: with the attack's draws, noise would go the way that the attack started
-        draws = Draws(inputs, batch.ids.tolist(), self.seed, stream="control", support=asked.support(inputs))
-        linf, l2 = (self.sizes[norm][rows] for norm in ("linf", "l2"))
-        return asked.samples(matched_noise(inputs, linf, l2, self.norm, asked.bounds, draws))
 
 
 @dataclass(frozen=True)
@@ -266,7 +201,7 @@ class Study:
                 raise ValueError(f"`data` leaves no samples for {name}; give more, or give `fit_data`.")
         grid = self._grid(len(fitted), len(measured))
         probe = measured.take(measured.rows[:2])
-        _check_fit(network, probe, fitted.take(fitted.rows[:2]), measured)
+        check_together(network, probe, fitted.take(fitted.rows[:2]), measured)
         if self.attack or self.smallest:
             asked, numbers = attackable(network, probe.inputs)
             for spec in (*(self.attack or ()), *([self.smallest] if self.smallest else [])):
@@ -279,7 +214,7 @@ class Study:
         if Path(self.folder).is_file():
             raise StorageError(f"'{self.folder}' is a file; choose a folder for the run.")
         with locked(Path(self.folder)):
-            self._claim(settings)
+            claim(Path(self.folder), settings, overwrite=self.overwrite)
             clear_half_written(Path(self.folder), *(path for path in Path(self.folder).rglob("*") if path.is_dir()))
             return self._carry_out(network, measured, fitted, settings, grid)
 
@@ -432,7 +367,7 @@ class Study:
 
     def _stepped(self, folder: Path, network: Network, measured: Data, layers: Sequence[str], coded: Coded) -> Coded:
         """The same, with the samples after a small step beside it."""
-        step = Attacking(Noise(Budget("linf", self._step(network, measured))), self.seed)
+        step = small_step(network, measured, seed=self.seed)
         return coded._replace(stepped=self._record(folder, network, measured, layers, "step", step))
 
     def _untrained(self, folder: Path, network: Network, data: Data, draw: int) -> Network:
@@ -451,16 +386,6 @@ class Study:
     def _plain(data: Data) -> bool:
         """Whether samples are one tensor of numbers each, which can be moved a little and reduced as they are."""
         return isinstance(data.take(data.rows[:1]).inputs, torch.Tensor)
-
-    @staticmethod
-    def _step(network: Network, measured: Data) -> float:
-        """The size of a small step: a 255th of the inputs' range, or of their deviation where they have no bounds."""
-        low, high = network.bounds
-        if isfinite(high - low):
-            return STEP * (high - low)
-        inputs = measured.take(measured.rows[:PROBED]).inputs
-        assert isinstance(inputs, Tensor)
-        return STEP * float(inputs.double().std())
 
     def _record(
         self, folder: Path, network: Network, data: Data, layers: Sequence[str], condition: str,
@@ -548,35 +473,6 @@ class Study:
             "example": None,
         }  # fmt: skip
 
-    def _claim(self, settings: dict[str, Any]) -> None:
-        """Make the folder this study's own, or refuse."""
-        folder = Path(self.folder)
-        if not (folder / "study.json").is_file():
-            there = {path.name for path in folder.iterdir()} - {LOCK}
-            if there - set(OWN) or (there and not self.overwrite):
-                raise RunMismatchError(
-                    f"'{folder}' holds other files and no study.json; choose an empty folder or a new name "
-                    "(`overwrite=True` deletes what is left of a run where there is nothing else)."
-                )
-        else:
-            found, differences = {}, ["study.json: it is damaged, so that nothing says what the run was made of"]
-            with suppress(CorruptFileError):
-                found = load_json(folder / "study.json")
-                differences = _differences(found, settings, finished=(folder / "results.parquet").is_file())
-            if not differences:
-                settings["versions"] = found["versions"]
-                return
-            if not self.overwrite:
-                listed = "".join(f"\n  {line}" for line in differences)
-                raise RunMismatchError(
-                    f"'{folder}' holds a run made with other options:{listed}\nChoose another folder, ask for the "
-                    "same, or delete that run with `overwrite=True` (`--overwrite` on the command line)."
-                )
-        for name in OWN:
-            path = folder / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        save_json(folder / "study.json", settings)
-
     def _say(self, text: str) -> None:
         if self.progress:
             Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(text)
@@ -594,43 +490,3 @@ def _example(clean: Coded, attacked: Recording, codes: pd.DataFrame) -> int:
         fooled &= before == recording.labels
     places = fooled.nonzero()[:, 0] if fooled.any() else torch.arange(len(recording))
     return int(recording.ids[places[travelled[places].argsort(stable=True)[len(places) // 2]]])
-
-
-def _shape(batch: Batch) -> tuple[int, ...] | str:
-    """What one sample is: the shape of its tensor, or what else a batch is."""
-    inputs = batch.inputs
-    return tuple(inputs.shape[1:]) if isinstance(inputs, torch.Tensor) else type(inputs).__name__
-
-
-def _check_fit(network: Network, probe: Batch, fit_probe: Batch, measured: Data) -> None:
-    """Raise ValueError where network, data and fit data do not go together; told by two samples of each."""
-    shape, fit_shape = (_shape(batch) for batch in (probe, fit_probe))
-    if fit_shape != shape:
-        raise ValueError(f"`fit_data` must be samples as those of `data`, of shape {shape}; got {fit_shape}.")
-    check_inputs(probe, network)
-    try:
-        with torch.no_grad():
-            classes = network(probe.inputs).shape[1]
-    except RuntimeError as error:
-        raise ValueError(f"The network can't take `data`, samples of shape {shape}: {error}") from error
-    for whose, names in (("network", network.class_names), ("data", measured.class_names)):
-        if len(names) > classes:
-            raise ValueError(
-                f"The {whose}'s {len(names)} class names ({', '.join(names[:3])}, ...) are more than the network's "
-                f"{classes} answers; leave out classes that it does not know."
-            )
-
-
-def _differences(found: dict[str, Any], asked: dict[str, Any], *, finished: bool) -> list[str]:
-    """What two studies differ in, a line each; an unfinished one must go on under the versions that began it."""
-    if found.get("schema") != asked["schema"]:
-        return [f"format: the run has version {found.get('schema')}, this program writes version {asked['schema']}"]
-    lines = [
-        f"{name}: the run has {found['asked'].get(name)!r}, you ask for {value!r}"
-        for name, value in asked["asked"].items()
-        if found["asked"].get(name) != value
-    ]
-    if not finished and found["versions"] != asked["versions"]:
-        lines.append(f"versions: the run was begun under {found['versions']}, these are {asked['versions']}")
-    changed = [name for name, value in asked["fingerprints"].items() if found["fingerprints"].get(name) != value]
-    return lines + [f"{name}: its contents have changed since the run was made" for name in changed]
