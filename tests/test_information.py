@@ -226,7 +226,7 @@ def test_a_seed_gives_the_same_shuffles_and_another_gives_others():
     assert not torch.equal(one, other)
 
 
-@pytest.mark.parametrize("cells", [1, 500, 2000])
+@pytest.mark.parametrize("cells", [1, 500, 2000, 20_000])
 def test_what_is_left_over_does_not_depend_on_how_much_is_held_at_once(cells, monkeypatch):
     codes, labels = whole_numbers(40, 600), whole_numbers(6, 600, seed=1)
     whole = left_over(codes, labels, 40, 6)

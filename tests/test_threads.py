@@ -1,5 +1,7 @@
 """Small work is done on one thread, and the number of threads is as before afterwards."""
 
+from threading import Thread
+
 import numpy as np
 import pytest
 import torch
@@ -18,6 +20,21 @@ def test_one_thread_in_the_block_and_as_many_as_before_after_it(threads):
     assert torch.get_num_threads() == 2
     with one_thread(where=False):
         assert torch.get_num_threads() == 2
+
+
+def test_another_thread_than_the_main_one_changes_nothing(threads):
+    threads(2)
+    seen = []
+
+    def work():
+        torch.set_num_threads(2)
+        with one_thread(where=True):
+            seen.append(torch.get_num_threads())
+
+    other = Thread(target=work)
+    other.start()
+    other.join()
+    assert seen == [2]
 
 
 @pytest.mark.parametrize(("rows", "expected"), [(400, 1), (2000, 2)])

@@ -1,4 +1,4 @@
-"""Whose a run folder is: the study's that made it, and nobody else's."""
+"""A run folder belongs to the study that made it."""
 
 import shutil
 from contextlib import suppress

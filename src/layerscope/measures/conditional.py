@@ -32,7 +32,7 @@ ROUNDS = 60
 """Of expectation-maximisation; with ten samples a code, forty give the same bias to a thousandth of a bit."""
 DEGREE = 6
 """Of the polynomial that estimates the tail, at most: higher ones vary so much that they get next to no weight."""
-PLAIN, NODES = 256, leggauss(6)
+PLAIN, GAUSS = 256, leggauss(6)
 """Of the series' sums, the terms added one by one, and an integral's points and weights that stand for others."""
 RIDGE = 1e-10
 """Added to the equations' unit diagonal, where powers of shares can't be told apart."""
@@ -256,7 +256,7 @@ def _points(
     octaves = PLAIN * 2.0 ** torch.arange(1, 60)
     borders = torch.cat([sizes.new_tensor([PLAIN + 1.0]), octaves[octaves < longest].to(sizes), sizes[sizes > PLAIN]])
     borders = (borders.unique() - 0.5).log()
-    nodes, shares = (torch.tensor(part, dtype=torch.float64, device=sizes.device) for part in NODES)
+    nodes, shares = (torch.tensor(part, dtype=torch.float64, device=sizes.device) for part in GAUSS)
     half = borders.diff()[:, None] / 2
     middle = (borders[1:] + borders[:-1])[:, None] / 2
     points = torch.cat([plain, (middle + half * nodes).exp().flatten()])

@@ -21,7 +21,7 @@ from layerscope.stats import dealt_groups, jackknife_influence
 from layerscope.types import Labels, PerSample, Units
 
 TABLED = 2**22
-"""Cells of tables that are held at once, about: 32 MB."""
+"""Cells of tables that are looked at together, about: 32 MB, and as much again while they are put together."""
 
 
 def joint_counts(codes: Units, labels: Labels, k: int, classes: int) -> Joint:

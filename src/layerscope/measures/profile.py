@@ -319,7 +319,7 @@ def _paired(coded: Coded, layers: Sequence[Layer], index: int) -> Band:
 def _scales(vectors: Vectors, place: Place) -> list[Result]:
     """The intrinsic dimension on fewer and fewer samples: a dimension that is one hardly changes."""
     rows = []
-    give_back()
+    give_back()  # as in `_space`
     for step in SCALES:
         some = vectors[::step]
         near = geometry.neighbours(some, None, 2)
