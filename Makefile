@@ -1,7 +1,7 @@
 # make demo: environment, installation, the main job on the bundled network.
 # make test: the same environment, everything that checks, in two processes of one thread each.
 # make coverage: the same tests, and whether they reach 95 % of the package's lines; takes half as long again.
-# make bench IMAGES=folder: other libraries beside ours (docs/benchmarks.md); about an hour and a half. Needs runs/demo.
+# make bench IMAGES=folder: other libraries beside ours (docs/benchmarks.md); about three hours. Needs runs/demo.
 # make study IMAGES=folder: the telescope study (docs/study.md), about an hour and a half; MAILS=folder for its mails.
 # make simulate: bias, coverage, nulls and power (docs/telescope.md, docs/perturbations.md); about twenty minutes.
 PYTHON ?= python3
