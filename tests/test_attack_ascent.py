@@ -51,20 +51,30 @@ def test_the_steepest_change_of_size_1_climbs_by_the_dual_norm(norm):
     assert geometry.steepest(torch.zeros(2, 3)).equal(torch.zeros(2, 3))
 
 
+def test_a_cube_s_starts_cost_no_normal_numbers():
+    def never():
+        raise AssertionError
+
+    draws = Draws(torch.zeros(3, 2), range(3), seed=0)
+    assert NORMS["linf"].start(draws.uniform, never, torch.ones(3)).equal(draws.uniform())
+    assert NORMS["linf"].surface(draws.uniform, never).abs().amax(1).tolist() == [1, 1, 1]
+
+
 @pytest.mark.parametrize("norm", NORMS)
 def test_starts_are_uniform_in_the_ball_or_on_its_surface(norm):
     geometry, n = NORMS[norm], 4000
     draws = Draws(torch.zeros(n, 3), range(n), seed=0)
     radius = torch.full((n,), 2.0)
-    sizes = geometry.of(geometry.start(draws.uniform(), draws.normal(), radius))
+    sizes = geometry.of(geometry.start(draws.uniform, draws.normal, radius))
     assert sizes.max() <= 2 + 1e-6
     for share in (0.3, 0.6, 0.9):  # of a ball in three dimensions, share^3 lies within share of its radius
         assert abs(float((sizes < 2 * share).float().mean()) - share**3) < 4 * (0.25 / n) ** 0.5
-    surface = geometry.surface(draws.uniform(), draws.normal())
+    surface = geometry.surface(draws.uniform, draws.normal)
     torch.testing.assert_close(geometry.of(surface), torch.ones(n))
-    for change in (geometry.start(draws.uniform(), draws.normal(), radius), surface):
+    for change in (geometry.start(draws.uniform, draws.normal, radius), surface):
         assert change.mean(0).abs().max() < 4 * 2 / n**0.5
-    assert not surface.isclose(geometry.surface(draws.uniform(1), draws.normal(1))).all(1).any()
+    again = geometry.surface(functools.partial(draws.uniform, 1), functools.partial(draws.normal, 1))
+    assert not surface.isclose(again).all(1).any()
 
 
 # one step
@@ -89,7 +99,7 @@ def test_pgd_is_the_plain_loop(norm, steps):
     network, inputs, labels = small()
     size = SIZES[norm] / 4
     draws = Draws(inputs, range(24), seed=4)
-    starts = inputs + NORMS[norm].start(draws.uniform(), draws.normal(), torch.full((24,), size))
+    starts = inputs + NORMS[norm].start(draws.uniform, draws.normal, torch.full((24,), size))
     ended = PGD(Budget(norm, size), steps=steps)(network, inputs, labels, seed=4)
     early = PGD(Budget(norm, size), steps=steps, stop="fooled")(network, inputs, labels, seed=4)
     kinds = set()
@@ -173,7 +183,7 @@ def test_apgd_is_the_plain_loop_of_the_paper(norm, loss, steps, monkeypatch):
     network = Network(network.module.double())
     inputs, size = inputs[:10].double(), SIZES[norm] / 6
     draws = Draws(inputs, range(10), seed=2)
-    starts = inputs + size * NORMS[norm].surface(draws.uniform(), draws.normal())
+    starts = inputs + size * NORMS[norm].surface(draws.uniform, draws.normal)
     found = APGD(Budget(norm, size), loss=loss, steps=steps)(network, inputs, labels[:10], seed=2)
     visited = []
     plain = ascents.slope

@@ -459,6 +459,19 @@ def test_the_worse_half_of_the_starts_is_given_up(monkeypatch):
     assert len(maps) == 8
 
 
+@pytest.mark.parametrize(("maps", "units", "n"), [(1, 3, 50), (7, 20, 300)])
+def test_maps_tallied_together_have_the_sums_and_counts_of_each_alone(maps, units, n):
+    vectors = gaussian(n, 4)
+    found = torch.randint(units, (n, maps), generator=torch.Generator().manual_seed(1))
+    sums, counts = fast._tallied_together(vectors, found, units)
+    assert sums.dtype == counts.dtype == torch.float64
+    for which in range(maps):
+        for unit in range(units):
+            own = vectors[found[:, which] == unit].double()
+            assert counts[which, unit] == len(own)
+            torch.testing.assert_close(sums[which, unit], own.sum(0))
+
+
 def test_the_coarse_maps_come_in_the_order_of_what_they_explain_of_unseen_rows():
     data = torch.from_numpy(clusters(8000, 5))
     maps, _ = coarse(data, radii=[2.0, 1.0, 0.8])

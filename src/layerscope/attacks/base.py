@@ -69,10 +69,10 @@ class Draws:
         return Draws(self._inputs[rows], ids, self.seed, stream=self._stream, support=support)
 
     def _drawn(self, law: Callable[..., torch.Tensor], turn: int) -> Inputs:
-        drawn, purpose = [], crc32(self._stream.encode()) * 0xC2B2AE35
+        drawn, purpose, generator = [], crc32(self._stream.encode()) * 0xC2B2AE35, torch.Generator()
         for sample in self._ids:
             state = (self.seed * 0x9E3779B1 + turn * 0x85EBCA6B + int(sample) + purpose) % 2**63
-            drawn.append(law(self._inputs.shape[1:], generator=torch.Generator().manual_seed(state)))
+            drawn.append(law(self._inputs.shape[1:], generator=generator.manual_seed(state)))
         return torch.stack(drawn).to(self._inputs)
 
 

@@ -17,6 +17,9 @@ ROUNDING = 1e-5
 TINY = 1e-20
 """Keeps a division by a gradient of 0 from being one by 0."""
 
+Draw = Callable[[], Inputs]
+"""Draws one number for each of the inputs' entries."""
+
 
 class AbstractNorm(ABC):
     """The size of a change, sample by sample; every tensor is (n, ...)."""
@@ -46,12 +49,12 @@ class AbstractNorm(ABC):
         return lambda moved: inside(moved.clamp(*bounds), inputs, self, radius, bounds)
 
     @abstractmethod
-    def start(self, uniform: Inputs, normal: Inputs, radius: PerSample) -> Inputs:
-        """Uniform in the ball of `radius`, from what is drawn of both distributions."""
+    def start(self, uniform: Draw, normal: Draw, radius: PerSample) -> Inputs:
+        """Uniform in the ball of `radius`, from what it draws of the two distributions."""
 
     @abstractmethod
-    def surface(self, uniform: Inputs, normal: Inputs) -> Inputs:
-        """A random change of size 1, from what is drawn of both distributions."""
+    def surface(self, uniform: Draw, normal: Draw) -> Inputs:
+        """A random change of size 1, from what it draws of the two distributions."""
 
 
 @final
@@ -81,13 +84,15 @@ class Linf(AbstractNorm):
         least, most = (inputs - limit).clamp_min(low), (inputs + limit).clamp_max(high)
         return lambda moved: moved.clamp(least, most)
 
-    def start(self, uniform: Inputs, normal: Inputs, radius: PerSample) -> Inputs:  # noqa: ARG002 - family
+    def start(self, uniform: Draw, normal: Draw, radius: PerSample) -> Inputs:  # noqa: ARG002 - family
         """Uniform in the cube."""
-        return uniform * wide(radius, uniform)
+        drawn = uniform()
+        return drawn * wide(radius, drawn)
 
-    def surface(self, uniform: Inputs, normal: Inputs) -> Inputs:  # noqa: ARG002 - family
+    def surface(self, uniform: Draw, normal: Draw) -> Inputs:  # noqa: ARG002 - family
         """On the cube's surface."""
-        return uniform / wide(self.of(uniform), uniform)
+        drawn = uniform()
+        return drawn / wide(self.of(drawn), drawn)
 
 
 @final
@@ -110,15 +115,15 @@ class L2(AbstractNorm):
         """Scaled down to the sphere."""
         return change * wide((radius / self.of(change).clamp_min(TINY)).clamp_max(1), change)
 
-    def start(self, uniform: Inputs, normal: Inputs, radius: PerSample) -> Inputs:
+    def start(self, uniform: Draw, normal: Draw, radius: PerSample) -> Inputs:
         """Uniform in the ball: a random direction, a share of the radius."""
-        width = normal[0].numel()
-        share = ((uniform.flatten(1)[:, 0] + 1) / 2) ** (1 / width)
-        return self.steepest(normal) * wide(share * radius, normal)
+        direction = self.steepest(normal())
+        share = ((uniform().flatten(1)[:, 0] + 1) / 2) ** (1 / direction[0].numel())
+        return direction * wide(share * radius, direction)
 
-    def surface(self, uniform: Inputs, normal: Inputs) -> Inputs:  # noqa: ARG002 - family
+    def surface(self, uniform: Draw, normal: Draw) -> Inputs:  # noqa: ARG002 - family
         """On the sphere."""
-        return self.steepest(normal)
+        return self.steepest(normal())
 
 
 NORMS: dict[str, AbstractNorm] = {"linf": Linf(), "l2": L2()}

@@ -45,7 +45,7 @@ class Uniform(AbstractPerturbation):
     def run(self, network: Network, inputs: Inputs, labels: Labels, draws: Draws) -> Found:  # noqa: ARG002 - family
         """One draw per sample."""
         radius = inputs.new_full((len(inputs),), self.budget.size)
-        return Found(inputs + self.budget.geometry.start(draws.uniform(), draws.normal(), radius))
+        return Found(inputs + self.budget.geometry.start(draws.uniform, draws.normal, radius))
 
 
 def matched_noise(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 import torch
@@ -82,7 +83,8 @@ class PGD(AbstractPerturbation):
             aims = torch.full_like(labels, self.target)
         for restart in range(self.restarts):
             some = draws.rows(left)
-            start = inputs[left] + norm.start(some.uniform(restart), some.normal(restart), radius[left])
+            drawn = norm.start(partial(some.uniform, restart), partial(some.normal, restart), radius[left])
+            start = inputs[left] + drawn
             reached, fooled = ascend(
                 network.rows(left), inputs[left], aims[left], start, norm, radius[left], self.steps,
                 aim=AWAY if self.target is None else TOWARD, stop=self.stop == "fooled",
@@ -194,7 +196,9 @@ class APGD(AbstractPerturbation):
         radius = inputs.new_full((n,), self.budget.size)
         going = torch.arange(n, device=inputs.device)
         # the start lies on the ball's surface, as in the authors' own code
-        place = inputs + self.budget.size * norm.surface(draws.uniform(restart), draws.normal(restart))
+        place = inputs + self.budget.size * norm.surface(
+            partial(draws.uniform, restart), partial(draws.normal, restart)
+        )
         place = norm.region(inputs, radius, network.bounds)(place)
         kept, fooled = place.clone(), torch.zeros(n, dtype=torch.bool, device=inputs.device)
         here = slope(network, place, labels, loss)

@@ -160,7 +160,7 @@ class Bisected(AbstractPerturbation):
                 return
             start, own, some = inputs[left], aims[left], draws.rows(left)
             if aim is AWAY:
-                start, own = start + norm.start(some.uniform(), some.normal(), radius[left]), own[:, 0]
+                start, own = start + norm.start(some.uniform, some.normal, radius[left]), own[:, 0]
             found, hit = ascend(
                 network.rows(left), inputs[left], own, start, norm, radius[left], self.steps, aim=aim, stop=True
             )

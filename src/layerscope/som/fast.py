@@ -15,7 +15,7 @@ from math import ceil, exp, log2
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from layerscope.products import product
@@ -110,7 +110,7 @@ def solve_fast(
     twice, once for the coordinates and once for the final means, and they must come in the same order.
 
     Args:
-        rows: centred, of variance about one per row in all; without weights.
+        rows: centred, of a size whose squares fit into their precision; without weights.
         sample: some of them.
         grid: the lattice.
         initial: (K, d), where to start; then there is no coarse grid, and every epoch takes all rows: a sample would
@@ -142,9 +142,8 @@ def solve_fast(
     if from_plane and initial is None:
         maps = chain(maps, _plain(coordinates, grid, schedule[:-1], seed, unit_length=unit_length))
     prototypes, fine = _best_of(maps, coordinates, grid, radius[1], unit_length=unit_length)
-    units, tally = _assigned(coordinates.vectors, prototypes)
-    history += [*fine, _epoch(coordinates, grid, radius[1], prototypes, tally)]
-    units, sums = units[coordinates.place], coordinates.sums
+    units = Search(prototypes).best(coordinates.vectors)[coordinates.place]
+    sums, share, energy = coordinates.sums, coordinates.share, _energy(coordinates.vectors)
     del coordinates, refine, starts, maps
     advance()
     tally, start_row = Tally(len(grid), rows.width, like=prototypes), 0
@@ -156,6 +155,9 @@ def solve_fast(
     if start_row < len(units):
         raise other_rows()
     former = prototypes if axes is None else product(prototypes, axes)
+    along = tally.sums if axes is None else product(tally.sums, axes.T.double())
+    told = float(explained(along, tally.counts, prototypes, energy)) * share
+    history += [*fine, Epoch(radius[1], len(grid), len(units), told)]
     full = means(tally, grid, radius[1], former, unit_length=unit_length)
     advance()
     return Solved(full, tuple(history), tally)
@@ -399,11 +401,8 @@ def _coarse_maps(
     history = []
     for epoch, sigma in enumerate(radii, 1):
         taken = seen[: few if epoch <= HALVED_AFTER else most]
-        tallies = [Tally(len(grid), seen.shape[1], like=seen) for _ in prototypes]
-        for tally, own in zip(tallies, _units_of_each(taken, prototypes).T, strict=True):
-            tally.add(taken, own)
+        sums, counts = _tallied_together(taken, _units_of_each(taken, prototypes), len(grid))
         energy = _energy(rows[: len(taken)])  # in all directions, not those of coarse maps alone
-        sums, counts = torch.stack([one.sums for one in tallies]), torch.stack([one.counts for one in tallies])
         told = explained(sums, counts, prototypes, energy)
         history.append(Epoch(sigma * scale, len(grid), len(taken), float(told.mean()) * coordinates.share))
         if epoch == HALVED_AFTER:
@@ -431,6 +430,18 @@ def _units_of_each(vectors: Vectors, prototypes: Float[Tensor, "m k r"]) -> Tens
         for _, scores in Search(prototypes.flatten(0, 1)).blocks(vectors)
     ]
     return torch.cat(found)
+
+
+def _tallied_together(
+    vectors: Vectors, found: Int[Tensor, "n m"], units: int
+) -> tuple[Float[Tensor, "m k r"], Float[Tensor, "m k"]]:
+    """Each map's sums and counts of the rows of each of its units, in float64."""
+    maps = found.shape[1]
+    place = (found + units * torch.arange(maps, device=found.device)).flatten()
+    sums = torch.zeros(maps * units, vectors.shape[1], dtype=torch.float64, device=vectors.device)
+    sums.index_add_(0, place, vectors.double().repeat_interleave(maps, 0))
+    counts = torch.bincount(place, minlength=maps * units).double()
+    return sums.unflatten(0, (maps, units)), counts.unflatten(0, (maps, units))
 
 
 def _assigned(vectors: Vectors, prototypes: Prototypes) -> tuple[Units, Tally]:

@@ -9,6 +9,9 @@ from torch import Tensor
 from layerscope.som.rows import Rows, power_of_two
 from layerscope.types import PerSample, Prototypes, Vectors
 
+MODERATE = 2.0**20
+"""Rows whose spread is within this of 1, either way, need no scaling."""
+
 
 @dataclass(frozen=True)
 class Space:
@@ -17,7 +20,7 @@ class Space:
     offset: Float[Tensor, " d"]
     """Taken from every row; zeros for cosine."""
     scale: float
-    """A power of two that rows are divided by, so that squares of any data fit into float32; 1 for cosine."""
+    """A power of two that rows are divided by, where their squares might not fit into float32; mostly 1."""
     unit_length: bool
     """Whether rows and prototypes are brought to length one (cosine)."""
     dtype: torch.dtype
@@ -29,7 +32,8 @@ class Space:
         mean, deviations = rows.moments()
         largest = power_of_two(float(deviations.max()))
         spread = float((deviations / largest).norm()) * largest
-        return cls(mean.to(rows.dtype), power_of_two(spread), unit_length=False, dtype=dtype)
+        scale = 1.0 if 1 / MODERATE <= spread <= MODERATE else power_of_two(spread)
+        return cls(mean.to(rows.dtype), scale, unit_length=False, dtype=dtype)
 
     @classmethod
     def sphere(cls, width: int, *, dtype: torch.dtype, device: torch.device) -> "Space":
