@@ -168,9 +168,13 @@ def test_the_work_goes_from_coarse_to_fine_and_ends_with_all_rows(shape, always_
 
 
 def test_history_is_told_in_shares_of_the_whole_variance(always_fast):
-    data = rectified() + np.random.default_rng(1).standard_normal((5000, 200)).astype(np.float32)
+    generator = np.random.default_rng(1)
+    few = generator.standard_normal((5000, 30)) @ generator.standard_normal((30, 300))
+    data = (few + 2 * generator.standard_normal((5000, 300))).astype(np.float32)
+    assert fast._directions(torch.from_numpy(data), 100, 0, centre=True)[1] == pytest.approx(0.9, abs=0.01)
     som = SOM((10, 10)).fit(data)
-    assert som.history_[-1].explained_variance == pytest.approx(quality(som, data)[0], abs=0.01)
+    reached = quality(som, data)[0]  # after the last update, which helps
+    assert reached - 0.01 < som.history_[-1].explained_variance < reached
 
 
 def test_four_pieces_of_work_are_told():
