@@ -6,7 +6,7 @@
 `strength`: the bundled network and its robust twin, a linear network, and EfficientNet-Lite0 with a linear head, on the
 bundled test images, under budgets that leave some of them right. Others' attacks run through `Foreign`, so that the same
 sealed call holds everybody to the budget and asks the network again. `speed` adds torchvision's resnet18 at 224 pixels.
-Tables go to standard output; `--images`, `--seeds`, `--steps` and `--networks` make it smaller.
+Tables go to standard output; `--images`, `--seeds` (for every network), `--steps` and `--networks` make it smaller or larger.
 """
 
 import argparse

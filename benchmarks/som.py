@@ -51,7 +51,7 @@ class Point:
     explained: float
     broken: float
     work: int = 0
-    """Of ours: distances that the epochs of the map took, rows times units."""
+    """Of ours: rows times units of the epochs in the map's history, which ranks settings and is no cost in full."""
 
 
 def evaluate(rows: Rows, prototypes: np.ndarray, side: int) -> tuple[float, float]:
@@ -182,7 +182,7 @@ def speed(images: Rows, only: str) -> None:
 
 
 def _curve(rows: Rows, side: int) -> list[Point]:
-    """Ours at several epochs and end radii: median time, worst explained variance and topographic error of seeds."""
+    """Ours at several epochs and end radii: median time, most work, worst quality of either kind, over seeds."""
     points = []
     large = len(rows) * side > 60_000 * 20
     for epochs in (5, 6, 10, 20) if large else (5, 6, 8, 10, 18, 40):
@@ -209,9 +209,8 @@ def _tell(
 ) -> Point:
     """A row of the table: the peer's point, and ours of the least work that is as good for every seed, timed by turns.
 
-    The shortest time would pick what the machine's speed happened to favour.
-
-    By turns, because the machine's own speed varies from minute to minute. Returns the peer's point with its median.
+    Of equal work, of the least topographic error. The shortest time would pick what the machine's speed happened to
+    favour, which varies from minute to minute; hence by turns. Returns the peer's point with its median.
     """
     equal = [
         point
@@ -220,7 +219,7 @@ def _tell(
         and point.explained >= peer.explained - EXPLAINED
         and point.broken <= peer.broken + BROKEN
     ]
-    best = min(equal, key=lambda point: point.work, default=None)
+    best = min(equal, key=lambda point: (point.work, point.broken), default=None)
     theirs, our = [peer.seconds], []
     for turn in range(TURNS if best else 1):
         if best:

@@ -51,6 +51,16 @@ def test_the_steepest_change_of_size_1_climbs_by_the_dual_norm(norm):
     assert geometry.steepest(torch.zeros(2, 3)).equal(torch.zeros(2, 3))
 
 
+def test_starts_are_uniform_in_the_ball_of_the_entries_that_are_drawn():
+    n, radius = 4000, 2.0
+    support = torch.tensor([False, True, True, False]).expand(n, 4)
+    draws = Draws(torch.zeros(n, 4), range(n), seed=0, support=support)
+    starts = NORMS["l2"].start(draws.uniform, draws.normal, torch.full((n,), radius))
+    assert (starts[~support] == 0).all()
+    inner = (starts.norm(dim=1) / radius).square().sort().values  # uniform in two dimensions
+    assert (inner - torch.linspace(0, 1, n)).abs().max() < 1.63 / n**0.5  # Kolmogorov-Smirnov, at 1 %
+
+
 def test_a_cube_s_starts_cost_no_normal_numbers():
     def never():
         raise AssertionError

@@ -471,7 +471,7 @@ def test_data_of_any_size_fit(solver, dtype, scale, metric, always_fast):
     assert other.quality(large).explained_variance == pytest.approx(variance, abs=0.01)
 
 
-@pytest.mark.parametrize(("size", "scale"), [(1.0, 1.0), (1e5, 1.0), (1e-5, 1.0), (1e8, 2.0**28), (1e-8, 2.0**-25)])
+@pytest.mark.parametrize(("size", "scale"), [(1.0, 1.0), (20.0, 1.0), (1e-5, 1.0), (1e8, 2.0**28), (1e-8, 2.0**-25)])
 def test_rows_are_scaled_by_a_power_of_two_where_their_squares_might_not_fit(size, scale):
     assert SOM((3, 4)).fit(np.random.default_rng(0).normal(size=(300, 5)) * size)._space.scale == scale
 

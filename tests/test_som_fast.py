@@ -463,7 +463,7 @@ def test_the_worse_half_of_the_starts_is_given_up(monkeypatch):
     assert len(maps) == 8
 
 
-@pytest.mark.parametrize(("maps", "units", "n"), [(1, 3, 50), (7, 20, 300)])
+@pytest.mark.parametrize(("maps", "units", "n"), [(1, 3, 50), (7, 20, 300), (4, 5, 2500)])
 def test_maps_tallied_together_have_the_sums_and_counts_of_each_alone(maps, units, n):
     vectors = gaussian(n, 4)
     found = torch.randint(units, (n, maps), generator=torch.Generator().manual_seed(1))

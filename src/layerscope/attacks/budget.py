@@ -117,8 +117,10 @@ class L2(AbstractNorm):
 
     def start(self, uniform: Draw, normal: Draw, radius: PerSample) -> Inputs:
         """Uniform in the ball: a random direction, a share of the radius."""
-        direction = self.steepest(normal())
-        share = ((uniform().flatten(1)[:, 0] + 1) / 2) ** (1 / direction[0].numel())
+        direction, drawn = self.steepest(normal()), uniform().flatten(1)
+        entries = drawn != 0  # the others, such as padding, are not drawn
+        first = drawn.gather(1, entries.int().argmax(1, keepdim=True))[:, 0]
+        share = ((first + 1) / 2) ** (1 / entries.sum(1).clamp_min(1))
         return direction * wide(share * radius, direction)
 
     def surface(self, uniform: Draw, normal: Draw) -> Inputs:  # noqa: ARG002 - family

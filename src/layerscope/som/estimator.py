@@ -72,7 +72,8 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         random_state: of what is drawn by chance: an integer gives the same map each time, on a CPU for any number of
             threads (a GPU adds in no fixed order).
         device: where to compute; by default where the rows are; CPU or CUDA.
-        dtype: what to compute in, `float32` or `float64`. Data of any size fit into float32: they are scaled.
+        dtype: what to compute in, `float32` or `float64`. Data of any size fit into float32: they are scaled where
+            they need it.
         show_progress: whether to draw a progress bar.
 
     Attributes:

@@ -21,7 +21,7 @@ from torch import Tensor
 from layerscope.products import product
 from layerscope.som.grid import Grid
 from layerscope.som.quality import Fit, measure
-from layerscope.som.rows import Rows
+from layerscope.som.rows import BLOCK, Rows
 from layerscope.som.search import Search, argmax
 from layerscope.som.train import Epoch, Solved, Tally, explained, initial_plane, means, train, weighted_means
 from layerscope.subspace import principal_axes
@@ -437,10 +437,11 @@ def _tallied_together(
 ) -> tuple[Float[Tensor, "m k r"], Float[Tensor, "m k"]]:
     """Each map's sums and counts of the rows of each of its units, in float64."""
     maps = found.shape[1]
-    place = (found + units * torch.arange(maps, device=found.device)).flatten()
+    place = found + units * torch.arange(maps, device=found.device)
     sums = torch.zeros(maps * units, vectors.shape[1], dtype=torch.float64, device=vectors.device)
-    sums.index_add_(0, place, vectors.double().repeat_interleave(maps, 0))
-    counts = torch.bincount(place, minlength=maps * units).double()
+    for some, own in zip(vectors.split(BLOCK), place.split(BLOCK), strict=True):
+        sums.index_add_(0, own.flatten(), some.double().repeat_interleave(maps, 0))
+    counts = torch.bincount(place.flatten(), minlength=maps * units).double()
     return sums.unflatten(0, (maps, units)), counts.unflatten(0, (maps, units))
 
 

@@ -1,4 +1,4 @@
-"""The space a map is trained in: centred, of about unit size, or on the unit sphere for cosine."""
+"""The space a map is trained in: centred, of a moderate size, or on the unit sphere for cosine."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ from torch import Tensor
 from layerscope.som.rows import Rows, power_of_two
 from layerscope.types import PerSample, Prototypes, Vectors
 
-MODERATE = 2.0**20
-"""Rows whose spread is within this of 1, either way, need no scaling."""
+MODERATE = (2.0**-20, 2.0**6)
+"""Rows of such a spread need no scaling; the more below 1, the farther out a row may lie that the sample missed."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Space:
         mean, deviations = rows.moments()
         largest = power_of_two(float(deviations.max()))
         spread = float((deviations / largest).norm()) * largest
-        scale = 1.0 if 1 / MODERATE <= spread <= MODERATE else power_of_two(spread)
+        scale = 1.0 if MODERATE[0] <= spread <= MODERATE[1] else power_of_two(spread)
         return cls(mean.to(rows.dtype), scale, unit_length=False, dtype=dtype)
 
     @classmethod
