@@ -373,6 +373,8 @@ def disk(folder: Path) -> None:
         writer = get_context("spawn").Process(target=write_images, args=(folder, path, 12 * 10**9))
         writer.start()
         writer.join()
+        if writer.exitcode:
+            raise SystemExit(f"The rows could not be written to {place}; they take 12 GB.")
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
         start = time.perf_counter()
         som = SOM((20, 20)).fit(OnDisk(path, 784))
